@@ -1,0 +1,198 @@
+"""tf.data: records to padded, masked batches, with the candidates' patches read from the memory-mapped bank.
+
+Every order and every draw is a function of (seed, epoch, scene), so the pipeline can start at any step and give the
+batches that an uninterrupted run would have given.
+"""
+
+import dataclasses
+from typing import Dict, Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from pipelines import relations
+from pipelines.patch_bank import PatchBank
+from rgan_tf import config as config_lib
+from rgan_tf.ops import pixels
+
+# Purposes of draws, folded into the seed so that no two share a stream.
+_SHUFFLE, _RELATIONS, _CANDIDATES, _MODEL = range(4)
+# The epoch whose draws validation, test and every stored feature use.
+FIXED_EPOCH = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneSource:
+    """The scenes of one split, in record order."""
+
+    builder: tfds.core.DatasetBuilder
+    split: str
+    data: config_lib.DataConfig
+    seed: int
+
+    @property
+    def size(self) -> int:
+        """Number of scenes."""
+        return self.builder.info.splits[self.split].num_examples
+
+    def records(self) -> tf.data.Dataset:
+        """(scene index, encoded record) in dataset order."""
+        records = self.builder.as_dataset(
+            split=self.split,
+            shuffle_files=False,
+            decoders={"image": tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        )
+        return records.enumerate()
+
+    def parse(self, epoch: tf.Tensor, index: tf.Tensor, record: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """Pads one record, decodes its image and draws its relations for an epoch."""
+        count = tf.minimum(tf.shape(record["objects"]["category"])[0], self.data.max_objects)
+        boxes = self._pad(record["objects"]["box"], count)
+        centroids = self._pad(record["objects"]["centroid"], count)
+        mask = tf.range(self.data.max_objects) < count
+        triples, triple_mask = relations.draw_triples(
+            boxes, centroids, mask, self._scene_seed(_RELATIONS, epoch, index), self.data.max_triples
+        )
+        return {
+            "image": self._image(record["image"]),
+            "objects": tf.cast(self._pad(record["objects"]["category"], count), tf.int32),
+            "object_mask": mask,
+            "boxes": boxes,
+            "triples": triples,
+            "triple_mask": triple_mask,
+            "style": tf.cast(record["style"], tf.int32),
+            "scene_index": tf.cast(index, tf.int32),
+            "scene_seed": self._scene_seed(_MODEL, epoch, index),
+            "candidate_seed": self._scene_seed(_CANDIDATES, epoch, index),
+        }
+
+    def _pad(self, values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        rest = [[0, 0]] * (len(values.shape) - 1)
+        padded = tf.pad(values[:count], [[0, self.data.max_objects - count]] + rest)
+        return tf.ensure_shape(padded, [self.data.max_objects] + values.shape[1:])
+
+    def _image(self, encoded: tf.Tensor) -> tf.Tensor:
+        """The whole picture squeezed to a square, as sg2im does."""
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        image.set_shape([None, None, 3])
+        size = [self.data.image_size] * 2
+        resized = tf.image.resize(tf.cast(image, tf.float32), size, antialias=True)
+        return tf.ensure_shape(resized / 127.5 - 1.0, size + [3])
+
+    def _scene_seed(self, purpose: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        seed = tf.random.experimental.stateless_fold_in(tf.constant([self.seed, purpose], tf.int32), epoch)
+        return tf.cast(tf.random.experimental.stateless_fold_in(seed, index), tf.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class BankReader:
+    """Attaches patches of the bank to batches of scenes.
+
+    ground_truth: int32 [scenes, N] bank rows of the scenes' own objects, -1 where there is none; None attaches none.
+    candidates: int32 [scenes, N, k_max] bank rows in order of distance, -1 where there are fewer; None attaches none.
+    k: candidates given for an object: drawn from its k_max where `draw`, else the nearest ones.
+    """
+
+    bank: PatchBank
+    ground_truth: Optional[np.ndarray] = None
+    candidates: Optional[np.ndarray] = None
+    k: int = 0
+    draw: bool = False
+
+    def attach(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """Adds bank rows, masks, patches (uint8) and, for candidates, co-occurrence embeddings to a batch."""
+        batch = dict(batch)
+        if self.ground_truth is not None:
+            self._attach_ground_truth(batch)
+        if self.candidates is not None:
+            self._attach_candidates(batch)
+        return batch
+
+    def _attach_ground_truth(self, batch: Dict[str, tf.Tensor]) -> None:
+        def look_up(scenes):
+            rows = self.ground_truth[scenes]
+            return rows, self.bank.gather_patches(rows)
+
+        rows, patches = tf.numpy_function(look_up, [batch["scene_index"]], [tf.int32, tf.uint8])
+        rows.set_shape([None, batch["objects"].shape[1]])
+        patches.set_shape(rows.shape + [self.bank.patch_size, self.bank.patch_size, 3])
+        batch.update(ground_truth_mask=rows >= 0, ground_truth_patches=patches)
+
+    def _attach_candidates(self, batch: Dict[str, tf.Tensor]) -> None:
+        def look_up(scenes, seeds):
+            rows = self.candidates[scenes]
+            rows = np.stack([self._draw(*pair) for pair in zip(rows, seeds)]) if self.draw else rows[..., : self.k]
+            return rows, self.bank.gather_patches(rows), self.bank.gather_cooccurrence(rows)
+
+        types = [tf.int32, tf.uint8, tf.float32]
+        rows, patches, embeddings = tf.numpy_function(look_up, [batch["scene_index"], batch["candidate_seed"]], types)
+        rows.set_shape([None, batch["objects"].shape[1], self.k])
+        patches.set_shape(rows.shape + [self.bank.patch_size, self.bank.patch_size, 3])
+        embeddings.set_shape(rows.shape + [self.bank.cooccurrence_dim])
+        batch.update(candidates=rows, candidate_mask=rows >= 0)
+        batch.update(candidate_patches=patches, candidate_cooccurrence=embeddings)
+
+    def _draw(self, nearest: np.ndarray, seed: np.ndarray) -> np.ndarray:
+        """k of each object's candidates without replacement, [N, k_max] to [N, k], the -1 of missing ones last."""
+        keys = np.random.default_rng(seed.astype(np.uint32)).random(nearest.shape)
+        order = np.argsort(np.where(nearest >= 0, keys, 2.0), axis=-1, kind="stable")[..., : self.k]
+        return np.take_along_axis(nearest, order, axis=-1)
+
+
+def training_batches(
+    source: SceneSource, batch_size: int, start_step: int = 0, reader: Optional[BankReader] = None
+) -> tf.data.Dataset:
+    """Endless batches of a training run from a step on: epoch after epoch, each in its own order, no scene left out.
+
+    Args:
+      source: the scenes.
+      batch_size: scenes in a batch, over all replicas.
+      start_step: batches that an earlier run has used up.
+      reader: attaches patches where given.
+
+    Returns:
+      A data set of dictionaries as DESIGN's table of tensors names them; patches are uint8 until they are on the device.
+    """
+    used = start_step * batch_size
+    first_epoch, skipped = divmod(used, source.size)
+
+    ordered = source.records()
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        # A folded seed's first half does not depend on what was folded in: draw a number from the whole.
+        folded = tf.random.experimental.stateless_fold_in(tf.constant([source.seed, _SHUFFLE], tf.int64), epoch)
+        seed = tf.random.stateless_uniform([], folded, minval=None, maxval=None, dtype=tf.int64)
+        records = ordered.shuffle(source.data.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+        records = records.skip(tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0))
+        return records.map(lambda index, record: (epoch, index, record))
+
+    endless = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+    scenes = endless.flat_map(one_epoch).map(source.parse, num_parallel_calls=tf.data.AUTOTUNE)
+    return _batched(scenes, batch_size, reader, drop_remainder=True)
+
+
+def evaluation_batches(
+    source: SceneSource, batch_size: int, reader: Optional[BankReader] = None, drop_remainder: bool = False
+) -> tf.data.Dataset:
+    """Every scene of a split once, in record order, with fixed draws; the last batch may be smaller."""
+    fixed = tf.constant(FIXED_EPOCH, tf.int64)
+    scenes = source.records().map(lambda i, record: source.parse(fixed, i, record), num_parallel_calls=tf.data.AUTOTUNE)
+    return _batched(scenes, batch_size, reader, drop_remainder)
+
+
+def _batched(scenes: tf.data.Dataset, batch_size: int, reader: Optional[BankReader], drop_remainder: bool):
+    batches = scenes.batch(batch_size, drop_remainder=drop_remainder)
+    if reader is not None:
+        batches = batches.map(reader.attach, num_parallel_calls=tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.deterministic = True
+    # Records of every file are needed by every worker: the batch is what is divided.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def to_device(batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    """Turns a batch's uint8 patches to floats in [-1, 1]; called inside the step, so that bytes travel, not floats."""
+    return {name: pixels.to_float(value) if value.dtype == tf.uint8 else value for name, value in batch.items()}

@@ -1,0 +1,51 @@
+"""The record every builder writes, and what it says of itself beside its records."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+OBJECT_NAMES = "object_names"
+STYLE_NAMES = "style_names"
+PROBLEMS = "problems"
+SELECTION = "selection"
+NO_STYLE = -1
+
+
+def features() -> tfds.features.FeaturesDict:
+    """Features of one scene.
+
+    `image` is the encoded picture as it is at the source. An object's `category` is its id in the vocabulary (1 or
+    more), its `box` (x0, y0, x1, y1) and its `centroid` (x, y) are fractions of the picture's width and height.
+    `license` is empty where it is not known, `style` is -1 where there is none.
+    """
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "image_id": tfds.features.Text(),
+            "license": tfds.features.Text(),
+            "style": tf.int64,
+            "objects": tfds.features.Sequence(
+                {
+                    "category": tf.int64,
+                    "box": tfds.features.Tensor(shape=(4,), dtype=tf.float32),
+                    "centroid": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
+                }
+            ),
+        }
+    )
+
+
+def metadata(object_names: Sequence[str] = (), style_names: Sequence[str] = ()) -> tfds.core.MetadataDict:
+    """What tensorflow-datasets stores beside the records as `metadata.json`.
+
+    Args:
+      object_names: categories in id order; the first has id 1.
+      style_names: styles in id order, where the data set has any.
+
+    Returns:
+      A dictionary with these names and two empty reports, each part of the source -> what -> number: `PROBLEMS` found
+      in it, and the `SELECTION` that a protocol made of its images.
+    """
+    content: dict = {OBJECT_NAMES: list(object_names), STYLE_NAMES: list(style_names), PROBLEMS: {}, SELECTION: {}}
+    return tfds.core.MetadataDict(content)

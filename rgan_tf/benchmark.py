@@ -1,0 +1,201 @@
+"""Where a training step's time goes: python -m rgan_tf.benchmark --config_file=… [--output=FILE.json].
+
+Draws synthetic scenes and a bank of random bytes at the configuration's sizes, trains on them through the real input
+pipeline, and times the step and its parts. Absolute times say more about the machine than about the code; the shares
+are what to look at.
+"""
+
+import json
+import pathlib
+import tempfile
+import time
+from typing import Callable, Dict, Iterator, Tuple
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from rgan_tf import commands  # isort: split
+import psutil
+import tensorflow as tf
+
+from pipelines import datasets, input_pipeline, patch_bank_writer
+from pipelines.input_pipeline import BankReader, SceneSource
+from pipelines.patch_bank import PatchBank
+from rgan_tf import config as config_lib
+from rgan_tf.ops.box_sampling import crop
+from rgan_tf.training import loop, runtime
+from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
+
+_CONFIG_FILE = flags.DEFINE_string("config_file", None, "YAML configuration.", required=True)
+_OVERRIDE = flags.DEFINE_string("params_override", "", "Fields to override: key=value,key.subkey=value.")
+_OUTPUT = flags.DEFINE_string("output", "", "JSON file to write; empty writes none.")
+_STEPS = flags.DEFINE_integer("steps", 20, "Measured steps, after one that compiles.", lower_bound=1)
+_BANK = flags.DEFINE_integer("bank_patches", 20000, "Patches of the random bank.", lower_bound=1000)
+
+_SCENES = 64
+_READS = 300
+_MIB = 2**20
+_EMBEDDINGS = "embeddings.npy"
+
+
+def main() -> None:
+    """Measures, prints a table, writes JSON."""
+    config = config_lib.load_config(_CONFIG_FILE.value, _OVERRIDE.value)
+    strategy = runtime.prepare(config.runtime)
+    tf.keras.utils.set_random_seed(config.seed)
+    with tempfile.TemporaryDirectory() as directory, strategy.scope():
+        figures = _measure(config, pathlib.Path(directory))
+    for name, value in figures.items():
+        print(f"{name:32} {value:12.4g}" if isinstance(value, float) else f"{name:32} {value:>12}")
+    if _OUTPUT.value:
+        pathlib.Path(_OUTPUT.value).write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _measure(config: config_lib.ExperimentConfig, directory: pathlib.Path) -> Dict[str, object]:
+    source, names = _scenes(config, directory / "dataset")
+    _write_random_bank(config, directory / "bank", _BANK.value)
+    bank, bank_resident = _open_and_read(directory / "bank", config)
+    reader = _random_reader(config, bank)
+
+    def batches(step: int) -> tf.data.Dataset:
+        return input_pipeline.training_batches(source, config.training.batch_size, step, reader)
+
+    batch = next(iter(batches(0)))
+    models = Models.create(config, names.num_objects, names.num_predicates)
+    build_models(models, batch)
+    trainer = RetrieveGANTrainer(models, config)
+    step_seconds, waiting = _train(trainer, batches)
+    parts = _parts(trainer, input_pipeline.to_device(batch))
+    figures: Dict[str, object] = {
+        "configuration": _CONFIG_FILE.value,
+        "device": tf.config.list_logical_devices()[-1].name,
+        "batch_size": config.training.batch_size,
+        "step_seconds": step_seconds,
+        "images_per_second": config.training.batch_size / step_seconds,
+        "input_wait_share": waiting / step_seconds,
+        "bank_patches": len(bank),
+        "bank_mib": sum(file.stat().st_size for file in (directory / "bank").iterdir()) / _MIB,
+        "bank_resident_mib": bank_resident / _MIB,
+    }
+    for name, seconds in parts.items():
+        figures[f"{name}_seconds"] = seconds
+        figures[f"{name}_share"] = seconds / step_seconds
+    return figures
+
+
+def _scenes(config: config_lib.ExperimentConfig, directory: pathlib.Path):
+    """A few synthetic scenes, whatever the configuration's data set."""
+    data = config.data.replace(builder="synthetic_scenes", train_scenes=_SCENES, validation_scenes=1, test_scenes=1)
+    builder = datasets.make_builder(data, str(directory))
+    datasets.prepare(builder)
+    return SceneSource(builder, "train", data, config.seed), datasets.vocabulary(builder)
+
+
+def _write_random_bank(config: config_lib.ExperimentConfig, directory: pathlib.Path, count: int) -> None:
+    """A bank of random bytes with random co-occurrence embeddings."""
+    n, side, features = config.data.max_objects, config.patch_bank.patch_size, config.graph_encoder.embedding_dim
+    random = np.random.default_rng(0)
+    edges = np.arange(n + 1) / n
+    boxes = np.stack([np.zeros(n), edges[:-1], np.ones(n), edges[1:]], axis=1)
+
+    def scenes() -> Iterator:
+        for index in range(count // n):
+            image = random.integers(0, 256, (n * side, side, 3), dtype=np.uint8)
+            objects = {"category": np.ones(n, np.int32), "box": boxes}
+            scene = {"image": image, "image_id": str(index), "license": "", "objects": objects}
+            yield scene, np.zeros((n, features), np.float32)
+
+    bank = patch_bank_writer.build(scenes(), directory, count // n * n, side, features)
+    embeddings = random.normal(size=(len(bank), config.cooccurrence.encoder.feature_dim)).astype(np.float32)
+    np.save(directory / _EMBEDDINGS, embeddings)
+
+
+def _open_and_read(directory: pathlib.Path, config: config_lib.ExperimentConfig) -> Tuple[PatchBank, int]:
+    """The bank, and by how many bytes the process grew while it was opened and batches were read all over it."""
+    process, random = psutil.Process(), np.random.default_rng(2)
+    shape = (config.training.batch_size, config.data.max_objects, config.candidates.k_train + 1)
+    before = process.memory_info().rss
+    bank = PatchBank.open(directory, directory / _EMBEDDINGS)
+    bank.scene_rows(config.data.max_objects)
+    peak = 0
+    for _ in tqdm(range(_READS), desc="reading the bank", unit="batch"):
+        bank.gather_patches(random.integers(0, len(bank), shape))
+        peak = max(peak, process.memory_info().rss)
+    return bank, max(peak - before, 0)
+
+
+def _random_reader(config: config_lib.ExperimentConfig, bank: PatchBank) -> BankReader:
+    random, shape = np.random.default_rng(1), (_SCENES, config.data.max_objects)
+    return BankReader(
+        bank,
+        ground_truth=random.integers(0, len(bank), shape, dtype=np.int32),
+        candidates=random.integers(0, len(bank), shape + (config.candidates.k_max,), dtype=np.int32),
+        k=config.candidates.k_train,
+        draw=True,
+    )
+
+
+def _train(trainer: loop.StageTrainer, batches: Callable) -> Tuple[float, float]:
+    """Seconds of a step, and of waiting in it."""
+    trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(batches(0))
+    trainer.train(tf.constant(1))
+    with tqdm(total=_STEPS.value, desc="steps", unit="step") as trainer.progress:
+        started = time.perf_counter()
+        trainer.train(tf.constant(_STEPS.value))
+        return (time.perf_counter() - started) / _STEPS.value, trainer.seconds_waited / _STEPS.value
+
+
+def _parts(trainer: RetrieveGANTrainer, batch: Dict[str, tf.Tensor]) -> Dict[str, float]:
+    """Seconds of forward and backward pass of each part, alone, on one batch."""
+    models, model = trainer.models, trainer.models.retrievegan
+    step = tf.constant(0, tf.int64)
+    patches = tf.concat([batch["ground_truth_patches"][:, :, None], batch["candidate_patches"]], axis=2)
+    features = model.retrieval.embed(batch["candidate_patches"])
+    two_paths = {name: tf.concat([value] * 2, axis=0) for name, value in batch.items() if "candidate" not in name}
+    size = (trainer.crop_size,) * 2
+
+    def critics(image):
+        logits, classes = models.object_discriminator(image, two_paths["boxes"])
+        return tf.reduce_sum(models.image_discriminator(image)) + tf.reduce_sum(logits) + tf.reduce_sum(classes)
+
+    def perceptual(image):
+        crops = crop(image, two_paths["boxes"], size)
+        return tf.add_n([tf.reduce_sum(f) for f in models.feature_network(image) + models.feature_network(crops)])
+
+    mask, seed = batch["candidate_mask"], batch["scene_seed"]
+    timed = {
+        "retrieval_loop": (lambda x: tf.reduce_sum(model.retrieval(x, mask, seed, step).selection), features),
+        "patch_encoder": (lambda x: tf.reduce_sum(model.retrieval.embed(x)), patches),
+        "generator": (
+            lambda x: tf.reduce_sum(model.synthesize(x, two_paths["boxes"], two_paths)),
+            two_paths["ground_truth_patches"],
+        ),
+        "discriminators": (critics, two_paths["image"]),
+        "feature_network": (perceptual, two_paths["image"]),
+    }
+    return {name: _seconds(function, value) for name, (function, value) in timed.items()}
+
+
+def _seconds(function: Callable, value: tf.Tensor) -> float:
+    """Median seconds of a function's value with the gradients of its argument and of all variables it reads."""
+
+    @tf.function
+    def both(value):
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            result = function(value)
+        gradients = tape.gradient(result, [value, *tape.watched_variables()], unconnected_gradients="zero")
+        return result, [tf.reduce_sum(tf.convert_to_tensor(gradient)) for gradient in gradients]
+
+    both(value)
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        both(value)[0].numpy()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times))
+
+
+if __name__ == "__main__":
+    commands.run(main)

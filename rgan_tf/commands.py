@@ -1,0 +1,32 @@
+"""What all commands share: how they start, and how they fail. Imported before anything that loads TensorFlow."""
+
+import os
+import sys
+import warnings
+from typing import Callable, List
+
+from absl import app, logging
+
+from rgan_tf.errors import UserError
+
+# TensorFlow's start-up messages (missing CUDA plug-ins and the like) drown ours; what really fails is raised as well.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+warnings.filterwarnings("ignore", message="(?s).*TensorFlow Addons")
+warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command's main function after its flags are parsed; a `UserError` becomes a sentence and exit status 2."""
+
+    def checked(argv: List[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"{argv[1]!r} is not a flag; see --help.")
+        try:
+            main()
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    # Libraries' notices are left out; what users should see is printed.
+    logging.set_verbosity(logging.WARNING)
+    app.run(checked)

@@ -1,0 +1,389 @@
+"""The typed configuration of one experiment, from YAML, validated as a whole.
+
+A configuration is a tree of `official.modeling.hyperparams` dataclasses: unknown keys are errors, and every field has
+the type of its default. One tree describes every stage, from the data set to adversarial training, so that a workspace
+can tell from it which of its artifacts are current.
+"""
+
+import dataclasses
+import difflib
+import pathlib
+import re
+from typing import List
+
+import yaml
+from official.modeling import hyperparams
+
+from rgan_tf.errors import UserError
+
+BUILDERS = ("synthetic_scenes", "coco_stuff")
+ADVERSARIAL_KINDS = ("modified", "minimax", "hinge", "least_squares")
+DISTRIBUTION_STRATEGIES = ("off", "one_device", "mirrored", "multi_worker_mirrored")
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be used; the message names the field, its value and the mend."""
+
+
+@dataclasses.dataclass
+class DataConfig(hyperparams.Config):
+    """Which scenes to learn from, and how they are padded (DESIGN section "Tensors")."""
+
+    builder: str = "synthetic_scenes"
+    # Folder of the source files (coco_stuff: COCO's own layout). synthetic_scenes draws its own and needs none.
+    source_dir: str = ""
+    # synthetic_scenes: number of scenes drawn for each split.
+    train_scenes: int = 2000
+    validation_scenes: int = 128
+    test_scenes: int = 128
+    # coco_stuff: the first so many of val2017 become validation, the rest test (sg2im: 1024).
+    validation_images: int = 1024
+    require_stuff: bool = True
+    # An object's box must cover more than this share of the image (sg2im: 0.02).
+    min_object_area: float = 0.02
+    min_objects: int = 3
+    max_objects: int = 8
+    # One drawn relation an object in training; scene graphs given by users may hold up to this many.
+    max_triples: int = 16
+    image_size: int = 64
+    # Scenes held for shuffling; records stay encoded in the buffer.
+    shuffle_buffer: int = 2048
+
+
+@dataclasses.dataclass
+class OptimizerConfig(hyperparams.Config):
+    """Adam."""
+
+    learning_rate: float = 1e-4
+    beta_1: float = 0.5
+    beta_2: float = 0.999
+    # Global norm at which gradients are clipped; 0 leaves them alone.
+    clip_norm: float = 0.0
+    # Momentum of the exponential moving average of the weights; 0 keeps none.
+    ema_momentum: float = 0.0
+
+
+@dataclasses.dataclass
+class TrainingConfig(hyperparams.Config):
+    """Length and reporting of one training stage. `batch_size` is global, over all replicas."""
+
+    batch_size: int = 16
+    steps: int = 1000
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    # Steps between two lines of the log and two points of the curves; non-finite losses are found then, too.
+    summary_interval: int = 100
+    # Panels of scene graph, boxes, patches and images; 0 writes none.
+    panel_interval: int = 500
+    checkpoint_interval: int = 500
+    keep_checkpoints: int = 3
+
+
+@dataclasses.dataclass
+class GraphEncoderConfig(hyperparams.Config):
+    """sg2im's graph network and box regressor (paper section 3.2), and their pretraining."""
+
+    embedding_dim: int = 128
+    hidden_dim: int = 512
+    layers: int = 5
+    training: TrainingConfig = dataclasses.field(default_factory=lambda: TrainingConfig(batch_size=32))
+
+
+@dataclasses.dataclass
+class PatchBankConfig(hyperparams.Config):
+    """The bank of training patches."""
+
+    patch_size: int = 64
+
+
+@dataclasses.dataclass
+class CandidatesConfig(hyperparams.Config):
+    """Prefiltering of the bank by graph features (paper section 3.2)."""
+
+    backend: str = "scann"
+    # Candidates kept on disk for an object, and how many of them, drawn afresh each step, training looks at.
+    k_max: int = 32
+    k_train: int = 8
+    # Queries searched at once: bounds the memory of both back ends.
+    query_batch: int = 1024
+    # Categories with fewer patches than this are searched exhaustively by the ScaNN back end too.
+    brute_force_below: int = 2000
+
+
+@dataclasses.dataclass
+class PatchEncoderConfig(hyperparams.Config):
+    """A convolutional patch embedding: E_p, or F_occur (paper section 3.3)."""
+
+    width: int = 32
+    feature_dim: int = 128
+
+
+@dataclasses.dataclass
+class CooccurrenceConfig(hyperparams.Config):
+    """F_occur and its triplet pretraining (paper section 3.3)."""
+
+    encoder: PatchEncoderConfig = dataclasses.field(default_factory=PatchEncoderConfig)
+    margin: float = 0.5
+    training: TrainingConfig = dataclasses.field(default_factory=lambda: TrainingConfig(batch_size=32))
+
+
+@dataclasses.dataclass
+class RetrievalConfig(hyperparams.Config):
+    """The retrieval layer, Algorithm 1 (paper section 3.3)."""
+
+    encoder: PatchEncoderConfig = dataclasses.field(default_factory=PatchEncoderConfig)
+    distance: str = "squared_euclidean"
+    query_update: str = "running_average"
+    straight_through: bool = True
+    # The temperature falls from the first value to the second, geometrically, over `temperature_steps` steps.
+    temperature_start: float = 1.0
+    temperature_end: float = 0.3
+    temperature_steps: int = 1000
+    # Scale of the Gumbel noise when a picture is generated; training always uses 1.
+    inference_noise: float = 1.0
+    inference_temperature: float = 0.1
+
+
+@dataclasses.dataclass
+class GeneratorConfig(hyperparams.Config):
+    """Crop encoder, object refiner, object-image fuser and cascaded decoder (paper section 3.4)."""
+
+    crop_width: int = 64
+    # Spatial size of an encoded crop.
+    crop_size: int = 16
+    refiner_layers: int = 2
+    canvas_size: int = 32
+    canvas_width: int = 128
+    residual_blocks: int = 3
+    # Output widths of the decoder, one an upsampling by two from the canvas to the image.
+    decoder_widths: List[int] = dataclasses.field(default_factory=lambda: [64])
+    normalization: str = "instance"
+
+
+@dataclasses.dataclass
+class DiscriminatorsConfig(hyperparams.Config):
+    """D_img and D_obj with its auxiliary classifier (paper section 3.4)."""
+
+    image_width: int = 64
+    image_layers: int = 3
+    object_width: int = 64
+    object_layers: int = 3
+    object_crop_size: int = 32
+    normalization: str = "instance"
+    image_optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    object_optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+
+
+@dataclasses.dataclass
+class FeatureNetworkConfig(hyperparams.Config):
+    """The perceptual network: VGG19 up to the given layers.
+
+    `weights`: "imagenet" (downloaded by Keras), "random", or the path of a .npz or .h5 file.
+    """
+
+    weights: str = "imagenet"
+    layers: List[str] = dataclasses.field(
+        default_factory=lambda: ["block1_conv2", "block2_conv2", "block3_conv2", "block4_conv2", "block5_conv2"]
+    )
+
+
+@dataclasses.dataclass
+class LossesConfig(hyperparams.Config):
+    """Weights of the nine terms of eq. (7), and the kind of adversarial loss.
+
+    The perceptual terms compare VGG19's own activations, which are about a hundred times as large as pixel values in
+    [-1, 1]; their weights make up for it.
+    """
+
+    adversarial: str = "hinge"
+    sel_gt: float = 1.0
+    sel_occur: float = 1.0
+    adv_img: float = 0.1
+    recon_img: float = 1.0
+    p_img: float = 0.01
+    adv_obj: float = 0.1
+    ac_obj: float = 0.1
+    p_obj: float = 0.005
+    bbx: float = 10.0
+    feature_network: FeatureNetworkConfig = dataclasses.field(default_factory=FeatureNetworkConfig)
+
+
+@dataclasses.dataclass
+class RuntimeConfig(hyperparams.Config):
+    """Where and how to run; none of it changes what is learned, up to rounding."""
+
+    distribution_strategy: str = "mirrored"
+    # GPUs to use: -1 takes all there are; with 0, or where there is none, the CPU works.
+    num_gpus: int = -1
+    worker_hosts: str = ""
+    task_index: int = -1
+    # bfloat16 arithmetic with float32 variables; needs no loss scaling.
+    mixed_precision: bool = False
+    xla: bool = False
+    # Deterministic kernels: a resumed run gives the same numbers, at some cost in speed on GPUs.
+    deterministic: bool = True
+
+
+@dataclasses.dataclass
+class ExperimentConfig(hyperparams.Config):
+    """Everything one workspace is made from."""
+
+    seed: int = 0
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    graph_encoder: GraphEncoderConfig = dataclasses.field(default_factory=GraphEncoderConfig)
+    patch_bank: PatchBankConfig = dataclasses.field(default_factory=PatchBankConfig)
+    candidates: CandidatesConfig = dataclasses.field(default_factory=CandidatesConfig)
+    cooccurrence: CooccurrenceConfig = dataclasses.field(default_factory=CooccurrenceConfig)
+    retrieval: RetrievalConfig = dataclasses.field(default_factory=RetrievalConfig)
+    generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
+    discriminators: DiscriminatorsConfig = dataclasses.field(default_factory=DiscriminatorsConfig)
+    losses: LossesConfig = dataclasses.field(default_factory=LossesConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)
+
+    def validate(self) -> None:
+        """Checks every field that has a bound or a partner.
+
+        Raises:
+          ConfigError: naming the field, its value and what it may be.
+        """
+        super().validate()
+        self._validate_names()
+        self._validate_sizes()
+        for stage in ("graph_encoder", "cooccurrence", ""):
+            config = getattr(self, stage).training if stage else self.training
+            _validate_training(f"{stage}.training".lstrip("."), config)
+
+    def _validate_names(self) -> None:
+        _one_of("data.builder", self.data.builder, BUILDERS)
+        _one_of("candidates.backend", self.candidates.backend, ("scann", "exact"))
+        _one_of("retrieval.distance", self.retrieval.distance, ("squared_euclidean", "euclidean"))
+        _one_of("retrieval.query_update", self.retrieval.query_update, ("running_average", "mean_of_selected"))
+        _one_of("losses.adversarial", self.losses.adversarial, ADVERSARIAL_KINDS)
+        _one_of("runtime.distribution_strategy", self.runtime.distribution_strategy, DISTRIBUTION_STRATEGIES)
+        for room in ("generator", "discriminators"):
+            _one_of(f"{room}.normalization", getattr(self, room).normalization, ("instance", "group", "none"))
+        if self.data.builder == "coco_stuff" and not self.data.source_dir:
+            raise ConfigError("data.source_dir is empty; coco_stuff needs the folder that holds images/ and annotations/.")
+
+    def _validate_sizes(self) -> None:
+        data, candidates, generator = self.data, self.candidates, self.generator
+        _at_least(1, data__min_objects=data.min_objects, data__image_size=data.image_size)
+        _at_least(1, patch_bank__patch_size=self.patch_bank.patch_size, candidates__k_train=candidates.k_train)
+        _at_least(data.min_objects, data__max_objects=data.max_objects)
+        _at_least(data.max_objects, data__max_triples=data.max_triples)
+        _at_least(candidates.k_train, candidates__k_max=candidates.k_max)
+        if self.retrieval.temperature_end <= 0 or self.retrieval.inference_temperature <= 0:
+            raise ConfigError("retrieval temperatures must be above 0.")
+        upsampled = generator.canvas_size * 2 ** len(generator.decoder_widths)
+        if upsampled != data.image_size:
+            raise ConfigError(
+                f"generator.canvas_size {generator.canvas_size} doubled by {len(generator.decoder_widths)} decoder_widths "
+                f"gives {upsampled}, not data.image_size {data.image_size}; change one of the three."
+            )
+        negative = [name for name in LOSS_TERMS if getattr(self.losses, name) < 0]
+        if negative:
+            raise ConfigError(f"losses.{negative[0]} is {getattr(self.losses, negative[0])}; weights must not be negative.")
+
+
+LOSS_TERMS = ("sel_gt", "sel_occur", "adv_img", "recon_img", "p_img", "adv_obj", "ac_obj", "p_obj", "bbx")
+
+
+def _validate_training(path: str, training: TrainingConfig) -> None:
+    for field in ("batch_size", "steps", "summary_interval", "checkpoint_interval", "keep_checkpoints"):
+        _at_least(1, **{f"{path}.{field}": getattr(training, field)})
+    for field in ("checkpoint_interval", "panel_interval"):
+        if getattr(training, field) % training.summary_interval:
+            raise ConfigError(
+                f"{path}.{field} is {getattr(training, field)}; it must be a multiple of "
+                f"{path}.summary_interval, {training.summary_interval}."
+            )
+    if not 0 <= training.optimizer.ema_momentum < 1:
+        raise ConfigError(f"{path}.optimizer.ema_momentum is {training.optimizer.ema_momentum}; it must be in [0, 1).")
+
+
+def _one_of(field: str, value: str, allowed) -> None:
+    if value not in allowed:
+        near = difflib.get_close_matches(str(value), allowed, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ConfigError(f"{field} is {value!r}; it must be one of {', '.join(allowed)}{hint}.")
+
+
+def _at_least(low, **fields) -> None:
+    for field, value in fields.items():
+        if value < low:
+            raise ConfigError(f"{field.replace('__', '.')} is {value}; it must be at least {low}.")
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-4 as a number; YAML 1.1 asks for a point, which nobody expects."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def load_config(path, overrides: str = "") -> ExperimentConfig:
+    """Reads a YAML configuration, applies overrides, and validates the whole.
+
+    A file may name another one to start from, relative to itself, under the key `base`.
+
+    Args:
+      path: the YAML file.
+      overrides: comma-separated `key=value` pairs with dotted keys, e.g. `training.steps=10,seed=1`.
+
+    Raises:
+      ConfigError: the file cannot be read, or a key or value cannot be used.
+    """
+    config = ExperimentConfig()
+    for layer in _read_layers(pathlib.Path(path)):
+        _apply(config, layer, where=str(path))
+    if overrides:
+        try:
+            layer = yaml.load(hyperparams.nested_csv_str_to_json_str(overrides), Loader=_YamlLoader)
+        except (ValueError, yaml.YAMLError) as error:
+            raise ConfigError(f"--params_override {overrides!r} is not of the form key=value,key.subkey=value.") from error
+        _apply(config, layer, where="--params_override")
+    config.validate()
+    return config
+
+
+def save_config(config: ExperimentConfig, path) -> None:
+    """Writes the resolved configuration as YAML that `load_config` reads back."""
+    pathlib.Path(path).write_text(yaml.safe_dump(config.as_dict(), sort_keys=False), encoding="utf-8")
+
+
+def _read_layers(path: pathlib.Path) -> List[dict]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader) or {}
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The configuration {path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"The configuration {path} must hold keys and values, not a {type(content).__name__}.")
+    base = content.pop("base", None)
+    return (_read_layers(path.parent / base) if base else []) + [content]
+
+
+def _apply(config: hyperparams.Config, layer: dict, where: str, prefix: str = "") -> None:
+    """Overrides fields in place; a value must have the type of the field's default (an integer passes for a float)."""
+    known = config.as_dict()
+    for key, value in layer.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known are {', '.join(known)}."
+            raise ConfigError(f"{where}: there is no field {prefix}{key}{hint}")
+        current = getattr(config, key)
+        if isinstance(current, hyperparams.Config):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{where}: {prefix}{key} is {value!r}; it must be a section of keys and values.")
+            _apply(current, value, where, f"{prefix}{key}.")
+            continue
+        if isinstance(current, float) and type(value) is int:
+            value = float(value)
+        if isinstance(current, str) and value is False:
+            value = "off"  # YAML 1.1 reads a bare off as false.
+        if type(value) is not type(current):
+            raise ConfigError(f"{where}: {prefix}{key} is {value!r}; it must be of type {type(current).__name__}.")
+        setattr(config, key, value)

@@ -1,0 +1,1 @@
+"""The networks: retrieval, synthesis and the critics that train them."""

@@ -1,0 +1,103 @@
+"""The critics: D_img judges the image patch by patch, D_obj single objects, which it also names (section 3.4)."""
+
+import tensorflow as tf
+
+from rgan_tf.config import ConfigError, DiscriminatorsConfig
+from rgan_tf.models.layers import ConvBlock, fold, unfold
+from rgan_tf.ops.box_sampling import crop
+
+_KERNEL_SIZE = 4
+# Widths double from layer to layer up to this multiple of the first.
+_MAX_WIDENING = 8
+
+
+def _trunk(width: int, layers: int, normalization: str) -> tf.keras.Sequential:
+    """Convolutions that halve the size each; the first is not normalized, so that colour and contrast are seen."""
+    return tf.keras.Sequential(
+        [
+            ConvBlock(
+                width * min(2**i, _MAX_WIDENING),
+                _KERNEL_SIZE,
+                strides=2,
+                normalization_kind=normalization if i > 0 else "none",
+                activation="leaky_relu",
+                name=f"downsampling_{i}",
+            )
+            for i in range(layers)
+        ],
+        name="trunk",
+    )
+
+
+def _check_depth(size: int, layers: int, what: str) -> None:
+    if size < 2**layers:
+        raise ConfigError(f"{what}: {size} pixels cannot be halved {layers} times; take fewer layers or a larger size.")
+
+
+class ImageDiscriminator(tf.keras.Model):
+    """D_img: one logit for each overlapping patch of the image."""
+
+    def __init__(self, config: DiscriminatorsConfig, name: str = "image_discriminator"):
+        """Takes the discriminators' configuration."""
+        super().__init__(name=name)
+        self._layers_count = config.image_layers
+        self.trunk = _trunk(config.image_width, config.image_layers, config.normalization)
+        self.to_logits = tf.keras.layers.Conv2D(1, _KERNEL_SIZE, padding="same", name="to_logits")
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        """Scores images.
+
+        Args:
+          image: [B, H, W, 3] in [-1, 1].
+
+        Returns:
+          float32 logits [B, H / 2^image_layers, W / 2^image_layers, 1].
+
+        Raises:
+          ConfigError: the image is too small for `image_layers`.
+        """
+        _check_depth(min(image.shape[1:3]), self._layers_count, "discriminators.image_layers")
+        return tf.cast(self.to_logits(self.trunk(image)), tf.float32)
+
+
+class ObjectDiscriminator(tf.keras.Model):
+    """D_obj: a logit and an auxiliary classification for each object, cut out of the image by its box."""
+
+    def __init__(self, config: DiscriminatorsConfig, num_objects: int, name: str = "object_discriminator"):
+        """Makes D_obj.
+
+        Args:
+          config: widths and sizes.
+          num_objects: number of category ids, the reserved one included.
+          name: the model's name.
+
+        Raises:
+          ConfigError: `object_crop_size` is too small for `object_layers`.
+        """
+        super().__init__(name=name)
+        _check_depth(config.object_crop_size, config.object_layers, "discriminators.object_layers")
+        self._crop_size = (config.object_crop_size, config.object_crop_size)
+        self.trunk = _trunk(config.object_width, config.object_layers, config.normalization)
+        self.to_features = tf.keras.layers.Dense(
+            4 * config.object_width, kernel_initializer="he_normal", name="to_features"
+        )
+        self.to_logit = tf.keras.layers.Dense(1, name="to_logit")
+        self.to_class_logits = tf.keras.layers.Dense(num_objects, name="to_class_logits")
+
+    def call(self, image: tf.Tensor, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores and classifies objects.
+
+        Args:
+          image: [B, H, W, 3] in [-1, 1].
+          boxes: [B, N, 4]; padded ones give finite logits without meaning.
+
+        Returns:
+          logits: float32 [B, N].
+          class_logits: float32 [B, N, num_objects].
+        """
+        crops = fold(crop(image, boxes, self._crop_size), 3)
+        features = tf.reduce_mean(self.trunk(crops), axis=[1, 2])
+        features = tf.nn.leaky_relu(self.to_features(features), 0.2)
+        outputs = tf.concat([self.to_logit(features), self.to_class_logits(features)], axis=-1)
+        outputs = unfold(tf.cast(outputs, tf.float32), boxes.shape[1:2])
+        return outputs[..., 0], outputs[..., 1:]

@@ -1,0 +1,133 @@
+"""The object-image fuser: a scene's objects on one canvas, by attention over each pixel's objects (section 3.4)."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from rgan_tf.config import GeneratorConfig
+from rgan_tf.models.layers import ConvBlock, fold, unfold
+from rgan_tf.ops.box_sampling import box_area, log_centrality, paste
+
+_KEY_DIM = 16
+_MATTE_WIDTH = 8
+# Smallest box area, and smallest centrality on an axis, whose logarithm is taken.
+_MIN_AREA = 1e-3
+_MIN_CENTRALITY = 0.1
+# Where the layout prior starts: weights of smallness and centrality, and the background's logit.
+_INITIAL_LAYOUT_WEIGHTS = [3.0, 1.0]
+_INITIAL_BACKGROUND_LOGIT = -2.0
+# Stands for minus infinity among attention logits; finite, so that no gradient is NaN.
+_MASKED = -1e9
+
+
+class ObjectImageFuser(tf.keras.layers.Layer):
+    """Fuses the objects into one canvas: every pixel attends to the objects whose boxes cover it.
+
+    An object's logit at a pixel is the sum of
+      - its matte, a map in the patch's own frame made from the patch and its refined features, which says where in the
+        patch the object is;
+      - the product of its key and of the pixel's query, made from all that is pasted there;
+      - a prior on layout with learned weights that starts as "the smaller box lies in front, and fades at its border".
+    A learned background competes as an object that covers everything, so pixels that no box covers stay well defined.
+    """
+
+    def __init__(self, config: GeneratorConfig, image_size: int, name: str = "object_image_fuser"):
+        """Takes the generator's configuration and the side of the image in pixels."""
+        super().__init__(name=name)
+        self._image_size = image_size
+        self._canvas_size = config.canvas_size
+        self.keys = tf.keras.layers.Conv2D(_KEY_DIM, 1, name="keys")
+        self.query = tf.keras.layers.Conv2D(_KEY_DIM, 1, name="query")
+        self.coarse_matte = tf.keras.layers.Conv2D(1, 1, name="coarse_matte")
+        self.fine_matte = tf.keras.Sequential(
+            [ConvBlock(_MATTE_WIDTH, name="hidden"), tf.keras.layers.Conv2D(1, 3, padding="same", name="matte")],
+            name="fine_matte",
+        )
+
+    def build(self, input_shape):
+        """Makes the background, and the weights of the layout prior."""
+        self.background = self.add_weight(name="background", shape=[input_shape[-1]], initializer="zeros")
+        self.background_logit = self._float32_weight("background_logit", [], _INITIAL_BACKGROUND_LOGIT)
+        self.layout_weights = self._float32_weight("layout_weights", [2], _INITIAL_LAYOUT_WEIGHTS)
+        super().build(input_shape)
+
+    def _float32_weight(self, name: str, shape: list[int], value) -> tf.Variable:
+        """A weight of the attention's softmax, which is float32 under any precision policy."""
+        initializer = tf.keras.initializers.Constant(value)
+        return self.add_weight(
+            name=name, shape=shape, initializer=initializer, dtype=tf.float32, experimental_autocast=False
+        )
+
+    def call(
+        self, maps: tf.Tensor, patches: tf.Tensor, boxes: tf.Tensor, object_mask: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Fuses feature maps on the canvas, and patches at image resolution.
+
+        Args:
+          maps: [B, N, c, c, C] refined feature maps.
+          patches: [B, N, h, w, 3].
+          boxes: [B, N, 4].
+          object_mask: bool [B, N].
+
+        Returns:
+          canvas: [B, canvas_size, canvas_size, C].
+          collage: [B, H, W, 4], the fused patches and the share of the background.
+        """
+        boxes = tf.where(object_mask[..., None], boxes, 0.0)
+        image_shape, canvas_shape = [self._image_size] * 2, [self._canvas_size] * 2
+        keyed = tf.concat([maps, unfold(self.keys(fold(maps, 3)), maps.shape[1:2])], axis=-1)
+        pasted, _ = paste(keyed, boxes, canvas_shape)
+        pasted, keys = pasted[..., :-_KEY_DIM], pasted[..., -_KEY_DIM:]
+        colours, coverage = paste(patches, boxes, image_shape)
+        matte, _ = paste(self._matte(maps, patches), boxes, image_shape)
+
+        logits = tf.cast(matte[..., 0], tf.float32) + self._layout_prior(boxes)
+        logits += self._affinity(keys, tf.reduce_sum(pasted, axis=1))
+        weights, background = self._attend(logits, coverage)
+
+        colours = tf.reduce_sum(tf.cast(weights, patches.dtype)[..., None] * colours, axis=1)
+        collage = tf.concat([colours, tf.cast(background, patches.dtype)[..., None]], axis=-1)
+        weights = tf.cast(self._pool(weights), maps.dtype)[..., None]
+        background = tf.cast(self._pool(background[:, None]), maps.dtype)[:, 0, :, :, None]
+        canvas = tf.reduce_sum(weights * pasted, axis=1) + background * tf.cast(self.background, maps.dtype)
+        return canvas, collage
+
+    def _matte(self, maps: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
+        coarse = _enlarge(unfold(self.coarse_matte(fold(maps, 3)), maps.shape[1:2]), patches.shape[2:4])
+        return coarse + unfold(self.fine_matte(fold(patches, 3)), patches.shape[1:2])
+
+    def _layout_prior(self, boxes: tf.Tensor) -> tf.Tensor:
+        # Gradients stop here: a box must not be paid for being in front by shrinking.
+        boxes = tf.stop_gradient(boxes)
+        smallness = -tf.math.log(tf.maximum(box_area(boxes), _MIN_AREA))
+        centrality = log_centrality(boxes, [self._image_size] * 2, _MIN_CENTRALITY)
+        return self.layout_weights[0] * smallness[..., None, None] + self.layout_weights[1] * centrality
+
+    def _affinity(self, keys: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
+        query = self.query(context)[:, None]
+        affinity = tf.reduce_sum(tf.cast(query * keys, tf.float32), axis=-1, keepdims=True) / _KEY_DIM**0.5
+        return _enlarge(affinity, [self._image_size] * 2)[..., 0]
+
+    def _attend(self, logits: tf.Tensor, coverage: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Softmax over objects and background, coverage its measure: weights [B, N, H, W], background [B, H, W].
+
+        Weights do not include the coverage, which what is pasted has been multiplied by already.
+        """
+        logits = tf.where(coverage > 0.0, logits, _MASKED)
+        top = tf.stop_gradient(tf.maximum(tf.reduce_max(logits, axis=1), self.background_logit))
+        odds = tf.exp(logits - top[:, None])
+        background = tf.exp(self.background_logit - top)
+        total = tf.reduce_sum(odds * coverage, axis=1) + background
+        return odds / total[:, None], background / total
+
+    def _pool(self, weights: tf.Tensor) -> tf.Tensor:
+        """Means over the image pixels of each canvas cell: [B, N, H, W] -> [B, N, canvas_size, canvas_size]."""
+        cells, side = self._canvas_size, self._image_size // self._canvas_size
+        return tf.reduce_mean(tf.reshape(weights, [-1, weights.shape[1], cells, side, cells, side]), axis=[3, 5])
+
+
+def _enlarge(maps: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
+    """Bilinear resize of [B, N, h, w, C]; by pasting, since XLA mixes up types in the half-precision gradient of
+    `tf.image.resize`.
+    """
+    return paste(maps, tf.constant([[[0.0, 0.0, 1.0, 1.0]]]), size)[0]

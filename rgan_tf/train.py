@@ -1,0 +1,32 @@
+"""Trains RetrieveGAN from nothing: python -m rgan_tf.train --config_file=… --workspace=…
+
+Runs every stage that is missing or stale, in order: data set, graph encoder, patch bank, candidates, co-occurrence
+embedding, and the adversarial training of the full model. A run that was killed goes on where its last checkpoint is.
+"""
+
+from absl import flags
+
+from rgan_tf import commands  # isort: split
+from rgan_tf import config as config_lib
+from rgan_tf.training import runtime
+from rgan_tf.training.stages import StageRunner
+from rgan_tf.workspace import STAGES, Workspace
+
+_CONFIG_FILE = flags.DEFINE_string("config_file", None, "YAML configuration; see configs/.", required=True)
+_WORKSPACE = flags.DEFINE_string("workspace", None, "Directory of the experiment's artifacts.", required=True)
+_STAGE = flags.DEFINE_enum("stage", "", ["", *STAGES], "Run this stage alone; its inputs must be current.")
+_OVERRIDE = flags.DEFINE_string("params_override", "", "Fields to override: key=value,key.subkey=value.")
+_STRATEGY = flags.DEFINE_string("distribution_strategy", "", "Overrides runtime.distribution_strategy.")
+_PROFILE = flags.DEFINE_string("profile_steps", "", "First and last step of the main training to trace, e.g. 10,15.")
+
+
+def main() -> None:
+    """Applies the runtime configuration and runs the stages."""
+    strategy = f"runtime.distribution_strategy='{_STRATEGY.value}'" if _STRATEGY.value else ""
+    config = config_lib.load_config(_CONFIG_FILE.value, ",".join(filter(None, [_OVERRIDE.value, strategy])))
+    workspace = Workspace(_WORKSPACE.value)
+    StageRunner(workspace, config, runtime.prepare(config.runtime), _PROFILE.value).run(_STAGE.value)
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,1 @@
+"""One trainer a stage, on one loop."""

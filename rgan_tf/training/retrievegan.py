@@ -1,0 +1,150 @@
+"""The adversarial training of the full model with the nine terms of equation (7)."""
+
+from typing import Dict, NamedTuple, Tuple
+
+import tensorflow as tf
+
+from pipelines.input_pipeline import to_device
+from rgan_tf import config as config_lib
+from rgan_tf import losses
+from rgan_tf.models.discriminators import ImageDiscriminator, ObjectDiscriminator
+from rgan_tf.models.feature_network import FeatureNetwork
+from rgan_tf.models.retrievegan import RetrieveGAN, TrainingPass
+from rgan_tf.ops.box_sampling import box_iou, crop
+from rgan_tf.ops.relaxed_subset import RetrievalResult
+from rgan_tf.training.loop import OptimizedModel, StageTrainer, Terms
+
+
+class Models(NamedTuple):
+    """What is trained, and the frozen network that judges perceptual distance."""
+
+    retrievegan: RetrieveGAN
+    image_discriminator: ImageDiscriminator
+    object_discriminator: ObjectDiscriminator
+    feature_network: FeatureNetwork
+
+    @classmethod
+    def create(cls, config: config_lib.ExperimentConfig, num_objects: int, num_predicates: int) -> "Models":
+        """Makes the models; `RetrieveGANTrainer` builds them on their first batch."""
+        return cls(
+            RetrieveGAN(config, num_objects, num_predicates),
+            ImageDiscriminator(config.discriminators),
+            ObjectDiscriminator(config.discriminators, num_objects),
+            FeatureNetwork(config.losses.feature_network),
+        )
+
+
+class RetrieveGANTrainer(StageTrainer):
+    """One simultaneous update of generator side, D_img and D_obj a step, each by its own optimizer."""
+
+    headline = ("loss/total", "loss/recon_img", "boxes/iou")
+
+    def __init__(self, models: Models, config: config_lib.ExperimentConfig):
+        """Takes models built by `build_models`; call it in the strategy's scope."""
+        self.models = models
+        self._losses = config.losses
+        self.crop_size = config.discriminators.object_crop_size
+        optimized = {
+            "generator": OptimizedModel.create((models.retrievegan,), config.training.optimizer),
+            "image_discriminator": OptimizedModel.create(
+                (models.image_discriminator,), config.discriminators.image_optimizer
+            ),
+            "object_discriminator": OptimizedModel.create(
+                (models.object_discriminator,), config.discriminators.object_optimizer
+            ),
+        }
+        super().__init__(optimized, config.runtime, config.training.batch_size)
+
+    def gradients(self, batch, step):
+        """See `StageTrainer`."""
+        batch = to_device(batch)
+        # Persistent: the critics' passes over the generated picture serve both sides.
+        with tf.GradientTape(persistent=True) as tape:
+            result = self.models.retrievegan(batch, step)
+            image_logits = self.models.image_discriminator(result.generated)
+            object_logits, class_logits = self.models.object_discriminator(result.generated, batch["boxes"])
+            raw = self._generator_terms(batch, result)
+            raw.update(self._adversarial_terms(batch, image_logits, object_logits, class_logits))
+            weighted = {name: getattr(self._losses, name) * raw[name] for name in config_lib.LOSS_TERMS}
+            total = tf.add_n(list(weighted.values()))
+            image_loss = self._image_discriminator_loss(batch, image_logits)
+            object_loss, real_classes = self._object_discriminator_losses(batch, object_logits)
+            object_total = object_loss + real_classes
+        gradients = {
+            name: tape.gradient(loss, self.optimized[name].variables, unconnected_gradients="zero")
+            for name, loss in (
+                ("generator", total),
+                ("image_discriminator", image_loss),
+                ("object_discriminator", object_total),
+            )
+        }
+        terms = {f"loss/{name}": value for name, value in raw.items()}
+        terms.update({f"weighted/{name}": value for name, value in weighted.items()})
+        terms.update({"loss/total": total, "loss/d_img": image_loss, "loss/d_obj": object_loss})
+        terms["loss/d_ac_obj"] = real_classes
+        terms.update(_monitors(batch, result, self.models.retrievegan.retrieval.temperature(step)))
+        return terms, gradients
+
+    def _generator_terms(self, batch, result: TrainingPass) -> Terms:
+        """The six terms that need no critic."""
+        mask, features = batch["object_mask"], self.models.feature_network
+        real_crops = crop(batch["image"], batch["boxes"], (self.crop_size,) * 2)
+        made_crops = crop(result.reconstructed, batch["boxes"], (self.crop_size,) * 2)
+        terms = {
+            "sel_gt": losses.selection_ground_truth_loss(result.ground_truth_logits, result.ground_truth_weights),
+            "sel_occur": losses.selection_cooccurrence_loss(
+                result.retrieval.selection, batch["candidate_cooccurrence"], mask
+            ),
+            "recon_img": losses.reconstruction_loss(result.reconstructed, batch["image"]),
+            "p_img": losses.perceptual_loss(features(result.reconstructed), features(batch["image"])),
+            "p_obj": losses.perceptual_loss(features(made_crops), features(real_crops), mask),
+            "bbx": losses.box_loss(result.encoding.boxes, batch["boxes"], mask),
+        }
+        return terms
+
+    def _adversarial_terms(self, batch, image_logits, object_logits, class_logits) -> Terms:
+        kind, mask = self._losses.adversarial, batch["object_mask"]
+        return {
+            "adv_img": losses.adversarial_generator_loss(kind, image_logits),
+            "adv_obj": losses.adversarial_generator_loss(kind, object_logits, mask),
+            "ac_obj": losses.auxiliary_classifier_loss(class_logits, batch["objects"], mask),
+        }
+
+    def _image_discriminator_loss(self, batch, made_logits) -> tf.Tensor:
+        real_logits = self.models.image_discriminator(batch["image"])
+        return losses.adversarial_discriminator_loss(self._losses.adversarial, real_logits, made_logits)
+
+    def _object_discriminator_losses(self, batch, made_logits) -> Tuple[tf.Tensor, tf.Tensor]:
+        mask = batch["object_mask"]
+        real_logits, real_classes = self.models.object_discriminator(batch["image"], batch["boxes"])
+        adversarial = losses.adversarial_discriminator_loss(self._losses.adversarial, real_logits, made_logits, mask)
+        return adversarial, losses.auxiliary_classifier_loss(real_classes, batch["objects"], mask)
+
+
+def build_models(models: Models, batch: Dict[str, tf.Tensor]) -> None:
+    """Creates all variables by one pass over a batch; call it in the strategy's scope."""
+    batch = to_device(batch)
+    result = models.retrievegan(batch, tf.constant(0, tf.int64))
+    models.image_discriminator(result.generated)
+    models.object_discriminator(result.generated, batch["boxes"])
+
+
+def _monitors(batch, result: TrainingPass, temperature: tf.Tensor) -> Terms:
+    """What is watched but not optimized."""
+    entropy, agreement = _selection_sharpness(result.retrieval)
+    valid = tf.reduce_any(batch["candidate_mask"], axis=-1)
+    return {
+        "boxes/iou": losses.scene_mean(box_iou(result.encoding.boxes, batch["boxes"]), batch["object_mask"]),
+        "selection/entropy": losses.scene_mean(entropy, valid),
+        "selection/hard_agreement": losses.scene_mean(agreement, valid),
+        "selection/temperature": temperature,
+    }
+
+
+def _selection_sharpness(retrieval: RetrievalResult) -> Tuple[tf.Tensor, tf.Tensor]:
+    """Each object's entropy (nats) over its candidates in the relaxed selection, and its share on the hard choice."""
+    mass = tf.reduce_sum(retrieval.soft_selection, axis=-1, keepdims=True)
+    shares = tf.math.divide_no_nan(retrieval.soft_selection, mass)
+    entropy = -tf.reduce_sum(shares * tf.math.log(tf.maximum(shares, 1e-12)), axis=-1)
+    chosen = tf.one_hot(retrieval.hard_index, shares.shape[-1])
+    return entropy, tf.reduce_sum(shares * chosen, axis=-1)

@@ -1,0 +1,34 @@
+"""What tests share: a tiny configuration and a workspace in which every stage has run once."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+import tensorflow as tf
+
+from rgan_tf import config as config_lib
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+# Two logical CPUs, so that a mirrored strategy has two replicas; must precede any use of TensorFlow's devices.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+tf.config.experimental.enable_op_determinism()
+
+
+def tiny_config(overrides: str = "") -> config_lib.ExperimentConfig:
+    """configs/demo.yaml shrunk until every stage takes seconds."""
+    return config_lib.load_config(REPOSITORY / "tests" / "tiny.yaml", overrides)
+
+
+@pytest.fixture(scope="session")
+def tiny_workspace(tmp_path_factory):
+    """A workspace whose stages were all run with the tiny configuration; tests must not write to it."""
+    from rgan_tf.training.stages import StageRunner
+    from rgan_tf.workspace import Workspace
+
+    workspace = Workspace(tmp_path_factory.mktemp("tiny"))
+    StageRunner(workspace, tiny_config(), tf.distribute.get_strategy()).run()
+    return workspace

@@ -47,9 +47,11 @@ def test_two_replicas_give_the_one_replica_update(tiny_workspace):
     assert trainers[1].strategy.num_replicas_in_sync == 2
     for name, one in trainers[0].optimized.items():
         two = trainers[1].optimized[name]
+        largest = max(np.abs(moment.numpy()).max() for moment in one.optimizer._momentums)
         for moment, other, a, b in zip(one.optimizer._momentums, two.optimizer._momentums, one.variables, two.variables):
             gradient = moment.numpy() / (1.0 - one.config.beta_1)
-            scale = np.abs(gradient).max() + 1e-8
+            # Some gradients vanish but for rounding (E_p's last bias moves all features alike).
+            scale = np.abs(gradient).max() + 1e-4 * largest
             np.testing.assert_allclose(other.numpy() / (1.0 - one.config.beta_1), gradient, atol=2e-4 * scale, err_msg=a.name)
             # Adam's first step has the size of the rate whatever the gradient's: only clear gradients can be compared.
             clear = np.abs(gradient) > 1e-2 * scale
@@ -112,7 +114,7 @@ def last_scalars(directory):
         events = EventAccumulator(str(file), size_guidance={"tensors": 0}).Reload()
         for name in events.Tags()["tensors"]:
             for event in events.Tensors(name):
-                if event.tensor_proto.dtype == 1 and not name.startswith("speed"):
+                if name != "panel" and not name.startswith("speed"):
                     latest[name, event.step] = float(tf.make_ndarray(event.tensor_proto))
     return latest
 
@@ -148,10 +150,9 @@ def test_averaged_weights_are_used_where_kept(tiny_workspace):
     from rgan_tf.generate import SceneGenerator
 
     values = checkpoint_values(tiny_workspace.directory("retrievegan"))
-    assert any("average" in name for name in values), "the tiny configuration keeps averages"
-    bias = SceneGenerator(tiny_workspace)._model.retrieval.patch_encoder.trainable_variables[-1].numpy()
-    kept = [v for n, v in values.items() if "average" in n and v.shape == bias.shape]
-    assert any(np.allclose(bias, value) for value in kept)
+    kernel = SceneGenerator(tiny_workspace)._model.retrieval.patch_encoder.trainable_variables[0].numpy()
+    same = [name for name, value in values.items() if value.shape == kernel.shape and np.array_equal(value, kernel)]
+    assert same and all("generator_optimizer" in name for name in same), "averages live in the optimizer"
 
 
 def test_profiled_steps_leave_a_trace(workspace_copy):

@@ -134,7 +134,8 @@ class StageTrainer(orbit.StandardTrainer, abc.ABC):
         means = {name: total.numpy() / self._steps for name, total in self._sums.items()}
         means["speed/images_per_second"] = self._steps * self.images_per_step / seconds
         means["speed/waiting_for_input"] = self.seconds_waited / seconds
-        with self.summaries.as_default():
+        # orbit records nothing by itself; what is written, and when, is decided here.
+        with self.summaries.as_default(), tf.summary.record_if(True):
             for name, value in means.items():
                 tf.summary.scalar(name, value, step=self.step)
         self.summaries.flush()

@@ -33,9 +33,9 @@ class PatchBankError(ValueError):
 class StoredRows:
     """Rows of a .npy file, each read from its place in the file straight into the result.
 
-    A memory map of the whole file would serve too, but the kernel may map megabytes around each page that is touched:
-    random reads through a map made a bank of 4.6 GiB resident as a whole, at the same speed. Here only the result ever
-    is, and a file cut short is an error instead of a bus error.
+    A memory map of the whole file would serve too, but the kernel maps whatever lies together in its cache around each
+    page that is touched: random reads made a freshly written bank of 4.6 GiB resident as a whole, and were not faster.
+    Here only the result ever is, and a file cut short is an error instead of a bus error.
     """
 
     def __init__(self, path):

@@ -56,10 +56,22 @@ def test_equal_distances_are_ordered_by_row(points, queries, k):
 
 @pytest.mark.parametrize("offset, spread", [(1e4, 1e-2), (1e6, 1.0), (0.0, 1e-18), (0.0, 1e15)])
 def test_exact_search_survives_cancellation_and_extreme_scales(offset, spread):
-    # ||p||^2 - 2 p.q + ||q||^2 in float32, and for the first two in double precision too, has no correct digit here.
+    # ||p||^2 - 2 p.q + ||q||^2 in float32 has no correct digit for the first two.
     rng = np.random.default_rng(3)
     points = (offset + spread * rng.normal(size=(400, 16))).astype(np.float32)
     queries = (offset + spread * rng.normal(size=(30, 16))).astype(np.float32)
+    np.testing.assert_array_equal(ExactSearch(points).search(queries, 10), brute_force(queries, points, 10))
+
+
+@pytest.mark.parametrize("spread", [1e-4, 3e-4, 1e-3, 3e-3])
+def test_exact_search_survives_features_that_drown_the_others(spread):
+    # Eight large features that all points share: even in double precision the product rounds the others' differences.
+    rng = np.random.default_rng(4)
+    shared = 1e4 * rng.normal(size=8)
+    points, queries = (
+        np.concatenate([np.tile(shared, (number, 1)), spread * rng.normal(size=(number, 8))], 1).astype(np.float32)
+        for number in (400, 60)
+    )
     np.testing.assert_array_equal(ExactSearch(points).search(queries, 10), brute_force(queries, points, 10))
 
 

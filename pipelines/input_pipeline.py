@@ -5,7 +5,7 @@ batches that an uninterrupted run would have given.
 """
 
 import dataclasses
-from typing import Dict, Optional
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -46,7 +46,7 @@ class SceneSource:
         )
         return records.enumerate()
 
-    def parse(self, epoch: tf.Tensor, index: tf.Tensor, record: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def parse(self, epoch: tf.Tensor, index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Pads one record, decodes its image and draws its relations for an epoch."""
         count = tf.minimum(tf.shape(record["objects"]["category"])[0], self.data.max_objects)
         boxes = self._pad(record["objects"]["box"], count)
@@ -101,7 +101,7 @@ class BankReader:
     k: int = 0
     draw: bool = False
 
-    def attach(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def attach(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Adds bank rows, masks, patches (uint8) and, for candidates, co-occurrence embeddings to a batch."""
         batch = dict(batch)
         if self.ground_truth is not None:
@@ -110,7 +110,7 @@ class BankReader:
             self._attach_candidates(batch)
         return batch
 
-    def _attach_ground_truth(self, batch: Dict[str, tf.Tensor]) -> None:
+    def _attach_ground_truth(self, batch: dict[str, tf.Tensor]) -> None:
         def look_up(scenes):
             rows = self.ground_truth[scenes]
             return rows, self.bank.gather_patches(rows)
@@ -120,7 +120,7 @@ class BankReader:
         patches.set_shape(rows.shape + [self.bank.patch_size, self.bank.patch_size, 3])
         batch.update(ground_truth_mask=rows >= 0, ground_truth_patches=patches)
 
-    def _attach_candidates(self, batch: Dict[str, tf.Tensor]) -> None:
+    def _attach_candidates(self, batch: dict[str, tf.Tensor]) -> None:
         def look_up(scenes, seeds):
             rows = self.candidates[scenes]
             rows = np.stack([self._draw(*pair) for pair in zip(rows, seeds)]) if self.draw else rows[..., : self.k]
@@ -153,7 +153,7 @@ def training_batches(
       reader: attaches patches where given.
 
     Returns:
-      A data set of dictionaries as DESIGN's table of tensors names them; patches are uint8 until they are on the device.
+      A data set of dictionaries as WORKSPACE.md's table of tensors names them; patches are uint8 until `to_device`.
     """
     used = start_step * batch_size
     first_epoch, skipped = divmod(used, source.size)
@@ -193,6 +193,6 @@ def _batched(scenes: tf.data.Dataset, batch_size: int, reader: Optional[BankRead
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def to_device(batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+def to_device(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Turns a batch's uint8 patches to floats in [-1, 1]; called inside the step, so that bytes travel, not floats."""
     return {name: pixels.to_float(value) if value.dtype == tf.uint8 else value for name, value in batch.items()}

@@ -9,13 +9,15 @@ import json
 import pathlib
 import tempfile
 import time
-from typing import Callable, Dict, Iterator, Tuple
+from collections.abc import Iterator
+from typing import Callable
 
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 from rgan_tf import commands  # isort: split
+
 import psutil
 import tensorflow as tf
 
@@ -52,7 +54,7 @@ def main() -> None:
         pathlib.Path(_OUTPUT.value).write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def _measure(config: config_lib.ExperimentConfig, directory: pathlib.Path) -> Dict[str, object]:
+def _measure(config: config_lib.ExperimentConfig, directory: pathlib.Path) -> dict[str, object]:
     source, names = _scenes(config, directory / "dataset")
     _write_random_bank(config, directory / "bank", _BANK.value)
     bank, bank_resident = _open_and_read(directory / "bank", config)
@@ -67,7 +69,7 @@ def _measure(config: config_lib.ExperimentConfig, directory: pathlib.Path) -> Di
     trainer = RetrieveGANTrainer(models, config)
     step_seconds, waiting = _train(trainer, batches)
     parts = _parts(trainer, input_pipeline.to_device(batch))
-    figures: Dict[str, object] = {
+    figures: dict[str, object] = {
         "configuration": _CONFIG_FILE.value,
         "device": tf.config.list_logical_devices()[-1].name,
         "batch_size": config.training.batch_size,
@@ -111,7 +113,7 @@ def _write_random_bank(config: config_lib.ExperimentConfig, directory: pathlib.P
     np.save(directory / _EMBEDDINGS, embeddings)
 
 
-def _open_and_read(directory: pathlib.Path, config: config_lib.ExperimentConfig) -> Tuple[PatchBank, int]:
+def _open_and_read(directory: pathlib.Path, config: config_lib.ExperimentConfig) -> tuple[PatchBank, int]:
     """The bank, and by how many bytes the process grew while it was opened and batches were read all over it."""
     process, random = psutil.Process(), np.random.default_rng(2)
     shape = (config.training.batch_size, config.data.max_objects, config.candidates.k_train + 1)
@@ -136,7 +138,7 @@ def _random_reader(config: config_lib.ExperimentConfig, bank: PatchBank) -> Bank
     )
 
 
-def _train(trainer: loop.StageTrainer, batches: Callable) -> Tuple[float, float]:
+def _train(trainer: loop.StageTrainer, batches: Callable) -> tuple[float, float]:
     """Seconds of a step, and of waiting in it."""
     trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(batches(0))
     trainer.train(tf.constant(1))
@@ -146,7 +148,7 @@ def _train(trainer: loop.StageTrainer, batches: Callable) -> Tuple[float, float]
         return (time.perf_counter() - started) / _STEPS.value, trainer.seconds_waited / _STEPS.value
 
 
-def _parts(trainer: RetrieveGANTrainer, batch: Dict[str, tf.Tensor]) -> Dict[str, float]:
+def _parts(trainer: RetrieveGANTrainer, batch: dict[str, tf.Tensor]) -> dict[str, float]:
     """Seconds of forward and backward pass of each part, alone, on one batch."""
     models, model = trainer.models, trainer.models.retrievegan
     step = tf.constant(0, tf.int64)

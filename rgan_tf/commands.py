@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from typing import Callable, List
+from typing import Callable
 
 from absl import app, logging
 
@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="google")
 def run(main: Callable[[], None]) -> None:
     """Runs a command's main function after its flags are parsed; a `UserError` becomes a sentence and exit status 2."""
 
-    def checked(argv: List[str]) -> None:
+    def checked(argv: list[str]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"{argv[1]!r} is not a flag; see --help.")
         try:

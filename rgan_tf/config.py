@@ -9,7 +9,6 @@ import dataclasses
 import difflib
 import pathlib
 import re
-from typing import List
 
 import yaml
 from official.modeling import hyperparams
@@ -155,7 +154,7 @@ class GeneratorConfig(hyperparams.Config):
     canvas_width: int = 128
     residual_blocks: int = 3
     # Output widths of the decoder, one an upsampling by two from the canvas to the image.
-    decoder_widths: List[int] = dataclasses.field(default_factory=lambda: [64])
+    decoder_widths: list[int] = dataclasses.field(default_factory=lambda: [64])
     normalization: str = "instance"
 
 
@@ -181,7 +180,7 @@ class FeatureNetworkConfig(hyperparams.Config):
     """
 
     weights: str = "imagenet"
-    layers: List[str] = dataclasses.field(
+    layers: list[str] = dataclasses.field(
         default_factory=lambda: ["block1_conv2", "block2_conv2", "block3_conv2", "block4_conv2", "block5_conv2"]
     )
 
@@ -209,7 +208,7 @@ class LossesConfig(hyperparams.Config):
 
 @dataclasses.dataclass
 class RuntimeConfig(hyperparams.Config):
-    """Where and how to run; none of it changes what is learned, up to rounding."""
+    """Where and how to run. None of it changes what is learned, up to rounding; but XLA draws other random numbers."""
 
     distribution_strategy: str = "mirrored"
     # GPUs to use: -1 takes all there are; with 0, or where there is none, the CPU works.
@@ -263,7 +262,9 @@ class ExperimentConfig(hyperparams.Config):
         for room in ("generator", "discriminators"):
             _one_of(f"{room}.normalization", getattr(self, room).normalization, ("instance", "group", "none"))
         if self.data.builder == "coco_stuff" and not self.data.source_dir:
-            raise ConfigError("data.source_dir is empty; coco_stuff needs the folder that holds images/ and annotations/.")
+            raise ConfigError(
+                "data.source_dir is empty; coco_stuff needs the folder that holds images/ and annotations/."
+            )
 
     def _validate_sizes(self) -> None:
         data, candidates, generator = self.data, self.candidates, self.generator
@@ -277,12 +278,14 @@ class ExperimentConfig(hyperparams.Config):
         upsampled = generator.canvas_size * 2 ** len(generator.decoder_widths)
         if upsampled != data.image_size:
             raise ConfigError(
-                f"generator.canvas_size {generator.canvas_size} doubled by {len(generator.decoder_widths)} decoder_widths "
-                f"gives {upsampled}, not data.image_size {data.image_size}; change one of the three."
+                f"generator.canvas_size {generator.canvas_size} doubled by {len(generator.decoder_widths)} "
+                f"decoder_widths gives {upsampled}, not data.image_size {data.image_size}; change one of the three."
             )
         negative = [name for name in LOSS_TERMS if getattr(self.losses, name) < 0]
         if negative:
-            raise ConfigError(f"losses.{negative[0]} is {getattr(self.losses, negative[0])}; weights must not be negative.")
+            raise ConfigError(
+                f"losses.{negative[0]} is {getattr(self.losses, negative[0])}; weights must not be negative."
+            )
 
 
 LOSS_TERMS = ("sel_gt", "sel_occur", "adv_img", "recon_img", "p_img", "adv_obj", "ac_obj", "p_obj", "bbx")
@@ -342,7 +345,9 @@ def load_config(path, overrides: str = "") -> ExperimentConfig:
         try:
             layer = yaml.load(hyperparams.nested_csv_str_to_json_str(overrides), Loader=_YamlLoader)
         except (ValueError, yaml.YAMLError) as error:
-            raise ConfigError(f"--params_override {overrides!r} is not of the form key=value,key.subkey=value.") from error
+            raise ConfigError(
+                f"--params_override {overrides!r} is not of the form key=value,key.subkey=value."
+            ) from error
         _apply(config, layer, where="--params_override")
     config.validate()
     return config
@@ -353,7 +358,7 @@ def save_config(config: ExperimentConfig, path) -> None:
     pathlib.Path(path).write_text(yaml.safe_dump(config.as_dict(), sort_keys=False), encoding="utf-8")
 
 
-def _read_layers(path: pathlib.Path) -> List[dict]:
+def _read_layers(path: pathlib.Path) -> list[dict]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader) or {}
     except OSError as error:

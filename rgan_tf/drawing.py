@@ -3,7 +3,7 @@
 import colorsys
 import dataclasses
 import textwrap
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -27,7 +27,7 @@ class SceneView:
     scene: SceneGraph
     boxes: np.ndarray
     patches: np.ndarray
-    pictures: Tuple[Tuple[str, np.ndarray], ...]
+    pictures: tuple[tuple[str, np.ndarray], ...]
 
 
 def draw_sheet(views: Sequence[SceneView]) -> Image.Image:
@@ -53,7 +53,7 @@ def _font(size: int) -> ImageFont.ImageFont:
     return ImageFont.load_default(size=size)
 
 
-def object_colours(count: int) -> List[Tuple[int, int, int]]:
+def object_colours(count: int) -> list[tuple[int, int, int]]:
     """Well separated colours, one an object."""
     hues = [(0.61 + i * 0.618034) % 1.0 for i in range(count)]
     return [tuple(int(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.75, 0.8)) for hue in hues]

@@ -2,12 +2,14 @@
 
 import os
 import pathlib
-from typing import Dict, List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from absl import flags
 
 from rgan_tf import commands  # isort: split
+
 import tensorflow as tf
 from PIL import Image
 
@@ -18,7 +20,7 @@ from rgan_tf.errors import UserError
 from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.ops import pixels
 from rgan_tf.scene_graph import SceneError, SceneGraph, load_scenes, pad_scenes
-from rgan_tf.training import stages
+from rgan_tf.training import artifacts
 from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.training.loop import restore_model
 from rgan_tf.workspace import Workspace
@@ -28,7 +30,9 @@ _SCENE = flags.DEFINE_string("scene", None, "JSON file with a scene graph or a l
 _OUTPUT = flags.DEFINE_string("output", None, "The PNG to write.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same picture.", lower_bound=0)
 _SAMPLES = flags.DEFINE_integer("num_samples", 1, "Pictures of each scene, each with its own patches.", lower_bound=1)
-_SHEET = flags.DEFINE_bool("sheet", True, "Draw graph, boxes and patches beside each picture; --nosheet: pictures alone.")
+_SHEET = flags.DEFINE_bool(
+    "sheet", True, "Draw graph, boxes and patches beside each picture; --nosheet: pictures alone."
+)
 
 
 class GeneratedScene(NamedTuple):
@@ -42,7 +46,7 @@ class GeneratedScene(NamedTuple):
     boxes: np.ndarray
     patches: np.ndarray
     patch_ids: np.ndarray
-    sources: List[str]
+    sources: list[str]
 
 
 class SceneGenerator:
@@ -55,16 +59,16 @@ class SceneGenerator:
           WorkspaceError: the workspace has not been trained.
         """
         self.config = workspace.trained_config()
-        self.vocabulary = stages.vocabulary(workspace)
-        self._bank = stages.open_bank(workspace)
-        self._prefilter_encoder = stages.pretrained_graph_encoder(workspace, self.config)
+        self.vocabulary = artifacts.vocabulary(workspace)
+        self._bank = artifacts.open_bank(workspace)
+        self._prefilter_encoder = artifacts.pretrained_graph_encoder(workspace, self.config)
         model = RetrieveGAN(self.config, self.vocabulary.num_objects, self.vocabulary.num_predicates)
         model.generate(self._empty_batch())
         restore_model(workspace.directory("retrievegan"), "generator", model, self.config.training.optimizer)
         self._model = model
         self._generate = tf.function(model.generate)
 
-    def generate(self, scenes: Sequence[SceneGraph], seed: int, sample: int = 0) -> List[GeneratedScene]:
+    def generate(self, scenes: Sequence[SceneGraph], seed: int, sample: int = 0) -> list[GeneratedScene]:
         """Draws scenes; each answer depends on its own scene, the seed and the sample number alone.
 
         Raises:
@@ -88,7 +92,7 @@ class SceneGenerator:
             answers.append(GeneratedScene(images[i], result.boxes[i, :n].numpy(), patches[i, :n], ids, sources))
         return answers
 
-    def _candidates(self, scenes: Sequence[SceneGraph], padded: Dict[str, np.ndarray]):
+    def _candidates(self, scenes: Sequence[SceneGraph], padded: dict[str, np.ndarray]):
         """Bank rows int32 [B, N, k] of each object's candidates, pinned ones first, and the pinned as float one-hot."""
         settings, mask = self.config.candidates, padded["object_mask"]
         graph = {name: tf.constant(value) for name, value in padded.items()}
@@ -112,7 +116,9 @@ class SceneGenerator:
                     pinned[b, i, 0] = 1.0
             for i, name in enumerate(scene.objects):
                 if rows[b, i].max() < 0:
-                    raise SceneError(f"Scene {b} has the object {name!r}, of which the bank holds no patch; name another.")
+                    raise SceneError(
+                        f"Scene {b} has the object {name!r}, of which the bank holds no patch; name another."
+                    )
         return rows, pinned
 
     def _row_of(self, scene: int, position: int, patch: int) -> int:
@@ -124,11 +130,14 @@ class SceneGenerator:
             )
         return found[0]
 
-    def _empty_batch(self) -> Dict[str, tf.Tensor]:
+    def _empty_batch(self) -> dict[str, tf.Tensor]:
         """A batch of the right shapes, to create variables with."""
         data, k = self.config.data, self.config.candidates.k_max
         scene = SceneGraph((self.vocabulary.objects[1],))
-        batch = {n: tf.constant(v) for n, v in pad_scenes([scene], self.vocabulary, data.max_objects, data.max_triples).items()}
+        batch = {
+            n: tf.constant(v)
+            for n, v in pad_scenes([scene], self.vocabulary, data.max_objects, data.max_triples).items()
+        }
         side = self._bank.patch_size
         batch["candidate_patches"] = tf.zeros([1, data.max_objects, k, side, side, 3])
         batch["candidate_mask"] = tf.ones([1, data.max_objects, k], bool)
@@ -141,7 +150,11 @@ def main() -> None:
     generator = SceneGenerator(Workspace(_WORKSPACE.value))
     data = generator.config.data
     scenes = load_scenes(_SCENE.value, generator.vocabulary, data.max_objects, data.max_triples)
-    drawn = [(s, g) for sample in range(_SAMPLES.value) for s, g in zip(scenes, generator.generate(scenes, _SEED.value, sample))]
+    drawn = [
+        (s, g)
+        for sample in range(_SAMPLES.value)
+        for s, g in zip(scenes, generator.generate(scenes, _SEED.value, sample))
+    ]
     if _SHEET.value:
         picture = draw_sheet([SceneView(s, g.boxes, g.patches, (("image", g.image),)) for s, g in drawn])
     else:

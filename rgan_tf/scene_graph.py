@@ -9,7 +9,8 @@ import difflib
 import json
 import math
 import pathlib
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from rgan_tf.errors import UserError
 
 IMAGE_OBJECT = "__image__"
 IN_IMAGE_PREDICATE = "__in_image__"
-Box = Tuple[float, float, float, float]
+Box = tuple[float, float, float, float]
 
 
 class SceneError(UserError):
@@ -32,8 +33,8 @@ class Vocabulary:
     from an object to it. The same id pads.
     """
 
-    objects: Tuple[str, ...]
-    predicates: Tuple[str, ...]
+    objects: tuple[str, ...]
+    predicates: tuple[str, ...]
 
     @classmethod
     def from_names(cls, objects: Sequence[str], predicates: Sequence[str]) -> "Vocabulary":
@@ -73,12 +74,12 @@ class Vocabulary:
 class SceneGraph:
     """One scene: object names, triples (subject index, predicate name, object index), and what the user fixed."""
 
-    objects: Tuple[str, ...]
-    relationships: Tuple[Tuple[int, str, int], ...] = ()
-    boxes: Optional[Tuple[Optional[Box], ...]] = None
-    patches: Optional[Tuple[Optional[int], ...]] = None
+    objects: tuple[str, ...]
+    relationships: tuple[tuple[int, str, int], ...] = ()
+    boxes: Optional[tuple[Optional[Box], ...]] = None
+    patches: Optional[tuple[Optional[int], ...]] = None
 
-    def to_dict(self) -> Dict:
+    def to_dict(self) -> dict:
         """The JSON form; `parse_scenes` reads it back."""
         content = {"objects": list(self.objects), "relationships": [list(triple) for triple in self.relationships]}
         if self.boxes is not None:
@@ -94,7 +95,7 @@ class SceneGraph:
         return ", ".join(said + [name for index, name in enumerate(self.objects) if index not in named])
 
 
-def load_scenes(path, vocabulary: Vocabulary, max_objects: int, max_triples: int) -> List[SceneGraph]:
+def load_scenes(path, vocabulary: Vocabulary, max_objects: int, max_triples: int) -> list[SceneGraph]:
     """Reads a file of one scene or a list of scenes.
 
     Raises:
@@ -109,7 +110,7 @@ def load_scenes(path, vocabulary: Vocabulary, max_objects: int, max_triples: int
     return parse_scenes(content, vocabulary, max_objects, max_triples)
 
 
-def parse_scenes(content, vocabulary: Vocabulary, max_objects: int, max_triples: int) -> List[SceneGraph]:
+def parse_scenes(content, vocabulary: Vocabulary, max_objects: int, max_triples: int) -> list[SceneGraph]:
     """Checks decoded JSON, one scene or a list of them, against a vocabulary and the sizes a model is built for.
 
     Raises:
@@ -132,7 +133,7 @@ class _SceneParser:
 
     def parse(self, scene) -> SceneGraph:
         if not isinstance(scene, dict):
-            self._fail(f"is a {type(scene).__name__}; it must be an object with \"objects\" and \"relationships\"")
+            self._fail(f'is a {type(scene).__name__}; it must be an object with "objects" and "relationships"')
         unknown = sorted(set(scene) - {"objects", "relationships", "boxes", "patches"})
         if unknown:
             self._fail(f"has the unknown key {unknown[0]!r}; known are objects, relationships, boxes and patches")
@@ -145,7 +146,7 @@ class _SceneParser:
     def _fail(self, message: str):
         raise SceneError(f"{self.where} {message}.")
 
-    def _objects(self, names) -> Tuple[str, ...]:
+    def _objects(self, names) -> tuple[str, ...]:
         if not isinstance(names, list):
             self._fail('needs "objects", a list of names')
         if not names:
@@ -162,16 +163,18 @@ class _SceneParser:
             self._fail(f"has the unknown name {name!r} as {what}; the nearest known are {', '.join(near)}")
         return name
 
-    def _relationships(self, triples, count: int) -> Tuple[Tuple[int, str, int], ...]:
+    def _relationships(self, triples, count: int) -> tuple[tuple[int, str, int], ...]:
         if not isinstance(triples, list):
             self._fail('has "relationships" that are not a list')
         if len(triples) > self.max_triples:
             self._fail(f"has {len(triples)} relationships; this model takes at most {self.max_triples}")
         return tuple(self._triple(i, triple, count) for i, triple in enumerate(triples))
 
-    def _triple(self, position: int, triple, count: int) -> Tuple[int, str, int]:
+    def _triple(self, position: int, triple, count: int) -> tuple[int, str, int]:
         if not isinstance(triple, list) or len(triple) != 3:
-            self._fail(f"has {triple!r} as relationship {position}; it must be [subject index, predicate, object index]")
+            self._fail(
+                f"has {triple!r} as relationship {position}; it must be [subject index, predicate, object index]"
+            )
         subject, predicate, target = triple
         for index in (subject, target):
             if not _is_int(index) or not 0 <= index < count:
@@ -191,7 +194,9 @@ class _SceneParser:
     def _box(self, position: int, box) -> Box:
         numbers = isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box)
         if not numbers or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-            self._fail(f"has the box {box!r} for object {position}; it must be [x0, y0, x1, y1], x0 < x1 and y0 < y1 in [0, 1]")
+            self._fail(
+                f"has the box {box!r} for object {position}; it must be [x0, y0, x1, y1], x0 < x1 and y0 < y1 in [0, 1]"
+            )
         return tuple(float(value) for value in box)
 
     def _patch(self, position: int, patch) -> int:
@@ -210,7 +215,7 @@ def _is_number(value) -> bool:
 
 def pad_scenes(
     scenes: Sequence[SceneGraph], vocabulary: Vocabulary, max_objects: int, max_triples: int
-) -> Dict[str, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """Pads scenes to the tensors of a batch.
 
     Returns:

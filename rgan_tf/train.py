@@ -7,6 +7,7 @@ embedding, and the adversarial training of the full model. A run that was killed
 from absl import flags
 
 from rgan_tf import commands  # isort: split
+
 from rgan_tf import config as config_lib
 from rgan_tf.training import runtime
 from rgan_tf.training.stages import StageRunner

@@ -1,8 +1,8 @@
 """Where every artifact of an experiment lives, and whether it is current.
 
-A workspace is one directory. Each stage owns one folder in it, made whole or not at all: work goes on in a hidden folder
-beside it, which gets its name when it is done. A manifest keeps the fingerprint of what the stage was made from: its part
-of the configuration and the fingerprints of its inputs.
+A workspace is one directory. Each stage owns one folder in it, made whole or not at all: work goes on in a hidden
+folder beside it, which gets its name when it is done. A manifest keeps the fingerprint of what the stage was made from:
+its part of the configuration and the fingerprints of its inputs.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 import shutil
-from typing import Dict, Iterator, Tuple
+from collections.abc import Iterator
 
 from absl import logging
 
@@ -19,7 +19,7 @@ from rgan_tf import config as config_lib
 from rgan_tf.errors import UserError
 
 # In the order in which they run; each with the stages it reads.
-STAGES: Dict[str, Tuple[str, ...]] = {
+STAGES: dict[str, tuple[str, ...]] = {
     "dataset": (),
     "graph_encoder": ("dataset",),
     "patch_bank": ("dataset", "graph_encoder"),

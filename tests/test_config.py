@@ -70,7 +70,9 @@ def test_bad_overrides_are_one_sentence(base, override, words):
     assert all(word in message for word in words), message
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "unknown_section: {a: 1}", "data: {builder: !!python/name:os.system }"])
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "a: [", "unknown_section: {a: 1}", "data: {builder: !!python/name:os.system }"]
+)
 def test_bad_files_are_refused(tmp_path, text):
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(ConfigError):

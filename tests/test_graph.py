@@ -78,8 +78,6 @@ def test_in_functions_with_and_without_batch_size(compiled):
     specs = [
         tf.TensorSpec([batch, *x.shape[1:]], x.dtype) for x in (messages[0], messages[1], index[0], index[1], mask)
     ]
-    average = tf.function(
-        lambda *args: graph.average_messages(*args, 5), input_signature=specs, jit_compile=compiled
-    )
+    average = tf.function(lambda *args: graph.average_messages(*args, 5), input_signature=specs, jit_compile=compiled)
     inputs = [tf.constant(x) for x in (*messages, *index, mask)]
     np.testing.assert_allclose(average(*inputs), graph.average_messages(*inputs, 5), atol=1e-6)

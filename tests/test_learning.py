@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from conftest import tiny_config
+
 from pipelines.input_pipeline import evaluation_batches, to_device
 from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.ops.box_sampling import crop
-from rgan_tf.training import loop, stages
+from rgan_tf.training import artifacts, loop, stages
 from rgan_tf.workspace import Workspace
 
 
@@ -20,7 +20,7 @@ def run_all(directory, overrides):
 
 
 def model_of(workspace, config, batch, trained=True):
-    names = stages.vocabulary(workspace)
+    names = artifacts.vocabulary(workspace)
     tf.keras.utils.set_random_seed(config.seed)
     model = RetrieveGAN(config, names.num_objects, names.num_predicates)
     model.generate({**batch, "box_given": batch["object_mask"]})
@@ -46,8 +46,10 @@ def test_learned_retrieval_beats_random_in_style_agreement(tmp_path):
         "training.panel_interval=0,retrieval.temperature_steps=120,retrieval.inference_noise=0.1",
     )
     styles = np.array([record["style"] for _, record in _records(workspace, config, "train")])
-    reader = stages.bank_reader(workspace, config, "validation")
-    batches = evaluation_batches(stages.scene_source(workspace, config, "validation"), 16, reader, drop_remainder=True)
+    reader = artifacts.bank_reader(workspace, config, "validation")
+    batches = evaluation_batches(
+        artifacts.scene_source(workspace, config, "validation"), 16, reader, drop_remainder=True
+    )
     random, agreement = np.random.default_rng(0), {"learned": [], "random": []}
     model = None
     for batch in batches:
@@ -67,7 +69,7 @@ def test_learned_retrieval_beats_random_in_style_agreement(tmp_path):
 
 
 def _records(workspace, config, split):
-    return stages.scene_source(workspace, config, split).records().as_numpy_iterator()
+    return artifacts.scene_source(workspace, config, split).records().as_numpy_iterator()
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +84,8 @@ def overfitted(tmp_path_factory):
 
 def test_a_handful_of_scenes_is_reconstructed(overfitted):
     workspace, config = overfitted
-    reader = stages.bank_reader(workspace, config, "train")
-    batch = to_device(next(iter(evaluation_batches(stages.scene_source(workspace, config, "train"), 8, reader))))
+    reader = artifacts.bank_reader(workspace, config, "train")
+    batch = to_device(next(iter(evaluation_batches(artifacts.scene_source(workspace, config, "train"), 8, reader))))
     patches = batch["ground_truth_patches"]
     error = {}
     for trained in (False, True):
@@ -97,8 +99,8 @@ def test_a_handful_of_scenes_is_reconstructed(overfitted):
 def test_reconstruction_follows_the_patches(overfitted):
     """The picture is made of the patches it is given, not of the scenes learned by heart."""
     workspace, config = overfitted
-    source = stages.scene_source(workspace, config, "train")
-    batch = to_device(next(iter(evaluation_batches(source, 8, stages.bank_reader(workspace, config, "train")))))
+    source = artifacts.scene_source(workspace, config, "train")
+    batch = to_device(next(iter(evaluation_batches(source, 8, artifacts.bank_reader(workspace, config, "train")))))
     model = model_of(workspace, config, batch)
     dark = model.synthesize(batch["ground_truth_patches"] - 0.5, batch["boxes"], batch)
     plain = model.synthesize(batch["ground_truth_patches"], batch["boxes"], batch)

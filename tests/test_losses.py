@@ -243,7 +243,5 @@ def test_auxiliary_classifier_loss():
 
 def test_box_loss():
     a, b = draw(3, 4, 4), draw(3, 4, 4, seed=1)
-    np.testing.assert_allclose(
-        losses.box_loss(a, b, MASK), numpy_scene_mean(abs(a - b).mean(axis=-1), MASK), rtol=1e-5
-    )
+    np.testing.assert_allclose(losses.box_loss(a, b, MASK), numpy_scene_mean(abs(a - b).mean(axis=-1), MASK), rtol=1e-5)
     assert_gradients(lambda x: losses.box_loss(x, b, MASK), a)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from conftest import tiny_config
+
 from rgan_tf.models.retrievegan import RetrieveGAN, select_patches
 
 NUM_OBJECTS, NUM_PREDICATES, SIDE, CANDIDATES = 9, 5, 16, 3
@@ -35,7 +35,8 @@ def make_batch(random, counts, num_objects=4, num_triples=6, candidates=CANDIDAT
         "object_mask": mask,
         "triples": triples,
         "triple_mask": triple_mask,
-        "boxes": np.concatenate([low, low + random.uniform(0.2, 0.5, low.shape)], -1).astype(np.float32) * mask[..., None],
+        "boxes": np.concatenate([low, low + random.uniform(0.2, 0.5, low.shape)], -1).astype(np.float32)
+        * mask[..., None],
         "box_given": np.zeros_like(mask),
         "candidate_mask": candidate_mask,
         "candidate_patches": random.uniform(-1, 1, (b, num_objects, candidates, SIDE, SIDE, 3)).astype(np.float32),
@@ -48,7 +49,11 @@ def make_batch(random, counts, num_objects=4, num_triples=6, candidates=CANDIDAT
 
 def pad_further(batch, objects=2, triples=3, candidates=2):
     """The same scenes with more padding."""
-    grow = {"triples": [(0, 0), (0, triples), (0, 0)], "triple_mask": [(0, 0), (0, triples)], "scene_seed": [(0, 0)] * 2}
+    grow = {
+        "triples": [(0, 0), (0, triples), (0, 0)],
+        "triple_mask": [(0, 0), (0, triples)],
+        "scene_seed": [(0, 0)] * 2,
+    }
     padded = {}
     for name, value in batch.items():
         width = grow.get(name) or [(0, 0), (0, objects)] + [(0, 0)] * (len(value.shape) - 2)

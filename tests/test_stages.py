@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import REPOSITORY, tiny_config
 from PIL import Image
 
-from conftest import REPOSITORY, tiny_config
 from pipelines.input_pipeline import evaluation_batches, training_batches
-from rgan_tf.training import stages
+from rgan_tf.training import artifacts, stages
 from rgan_tf.workspace import STAGES
 
 
@@ -20,7 +20,7 @@ def test_every_stage_is_current(tiny_workspace):
 
 
 def test_bank_holds_every_training_object_in_order(tiny_workspace):
-    bank, source = stages.open_bank(tiny_workspace), stages.scene_source(tiny_workspace, tiny_config(), "train")
+    bank, source = artifacts.open_bank(tiny_workspace), artifacts.scene_source(tiny_workspace, tiny_config(), "train")
     category, boxes, scenes = [], [], []
     for index, record in source.records().as_numpy_iterator():
         category += list(record["objects"]["category"])
@@ -32,10 +32,10 @@ def test_bank_holds_every_training_object_in_order(tiny_workspace):
 
 
 def test_candidates_are_of_the_category_and_never_of_the_own_scene(tiny_workspace):
-    bank, config = stages.open_bank(tiny_workspace), tiny_config()
+    bank, config = artifacts.open_bank(tiny_workspace), tiny_config()
     for split in stages.SPLITS:
         rows = np.load(tiny_workspace.directory("candidates") / f"{split}.npy")
-        batches = evaluation_batches(stages.scene_source(tiny_workspace, config, split), 8)
+        batches = evaluation_batches(artifacts.scene_source(tiny_workspace, config, split), 8)
         objects = np.concatenate([batch["objects"] for batch in batches])
         assert rows.shape == objects.shape + (config.candidates.k_max,)
         found = rows >= 0
@@ -50,8 +50,8 @@ def test_candidates_are_of_the_category_and_never_of_the_own_scene(tiny_workspac
 
 def test_training_batches_hold_the_own_patches_and_candidates(tiny_workspace):
     config = tiny_config()
-    reader = stages.bank_reader(tiny_workspace, config, "train")
-    source = stages.scene_source(tiny_workspace, config, "train")
+    reader = artifacts.bank_reader(tiny_workspace, config, "train")
+    source = artifacts.scene_source(tiny_workspace, config, "train")
     batch = next(iter(training_batches(source, 4, 0, reader)))
     bank, scene = reader.bank, batch["scene_index"].numpy()
     mask = batch["object_mask"].numpy()
@@ -68,7 +68,7 @@ def test_training_batches_hold_the_own_patches_and_candidates(tiny_workspace):
 
 
 def test_an_epoch_shows_every_scene_once_and_differs_from_the_next(tiny_workspace):
-    source = stages.scene_source(tiny_workspace, tiny_config(), "train")
+    source = artifacts.scene_source(tiny_workspace, tiny_config(), "train")
     batches = [batch for batch in training_batches(source, 8).take(12)]
     first, second = ([int(i) for batch in part for i in batch["scene_index"]] for part in (batches[:6], batches[6:]))
     assert sorted(first) == sorted(second) == list(range(48))
@@ -82,8 +82,8 @@ def test_an_epoch_shows_every_scene_once_and_differs_from_the_next(tiny_workspac
 
 @pytest.mark.parametrize("start", [1, 5, 7, 13])
 def test_a_resumed_pipeline_gives_the_same_batches(tiny_workspace, start):
-    source = stages.scene_source(tiny_workspace, tiny_config(), "train")
-    reader = stages.bank_reader(tiny_workspace, tiny_config(), "train")
+    source = artifacts.scene_source(tiny_workspace, tiny_config(), "train")
+    reader = artifacts.bank_reader(tiny_workspace, tiny_config(), "train")
     # 7 does not divide 48: batches run across the border of epochs.
     whole = list(training_batches(source, 7, 0, reader).take(start + 2))[start:]
     resumed = list(training_batches(source, 7, start, reader).take(2))
@@ -91,8 +91,8 @@ def test_a_resumed_pipeline_gives_the_same_batches(tiny_workspace, start):
 
 
 def test_validation_draws_are_fixed(tiny_workspace):
-    source = stages.scene_source(tiny_workspace, tiny_config(), "validation")
-    reader = stages.bank_reader(tiny_workspace, tiny_config(), "validation")
+    source = artifacts.scene_source(tiny_workspace, tiny_config(), "validation")
+    reader = artifacts.bank_reader(tiny_workspace, tiny_config(), "validation")
     first, second = (list(evaluation_batches(source, 3, reader)) for _ in range(2))
     assert sum(len(batch["objects"]) for batch in first) == 8
     tf.nest.map_structure(np.testing.assert_array_equal, first, second)
@@ -155,7 +155,9 @@ def run_generate(workspace, *arguments):
 
 def test_command_writes_a_picture(tiny_workspace, generator, tmp_path):
     (tmp_path / "scene.json").write_text(json.dumps([scene_of(generator).to_dict()]))
-    done = run_generate(tiny_workspace, f"--scene={tmp_path}/scene.json", f"--output={tmp_path}/a/o.png", "--num_samples=2")
+    done = run_generate(
+        tiny_workspace, f"--scene={tmp_path}/scene.json", f"--output={tmp_path}/a/o.png", "--num_samples=2"
+    )
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "a" / "o.png") as picture:
         assert picture.width > 4 * 200 and picture.height > 2 * 200

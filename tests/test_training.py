@@ -5,19 +5,19 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import tiny_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import tiny_config
 from pipelines.input_pipeline import training_batches
 from rgan_tf import losses
-from rgan_tf.training import loop, stages
+from rgan_tf.training import artifacts, loop, stages
 from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
 from rgan_tf.workspace import Workspace
 
 
 def make_trainer(workspace, config, strategy, batch):
     """A trainer of the full model with weights that depend on the seed alone."""
-    names = stages.vocabulary(workspace)
+    names = artifacts.vocabulary(workspace)
     with strategy.scope():
         tf.keras.utils.set_random_seed(config.seed)
         models = Models.create(config, names.num_objects, names.num_predicates)
@@ -26,7 +26,7 @@ def make_trainer(workspace, config, strategy, batch):
 
 
 def batches_of(workspace, config):
-    source, reader = (f(workspace, config, "train") for f in (stages.scene_source, stages.bank_reader))
+    source, reader = (f(workspace, config, "train") for f in (artifacts.scene_source, artifacts.bank_reader))
     return training_batches(source, config.training.batch_size, 0, reader)
 
 
@@ -48,11 +48,15 @@ def test_two_replicas_give_the_one_replica_update(tiny_workspace):
     for name, one in trainers[0].optimized.items():
         two = trainers[1].optimized[name]
         largest = max(np.abs(moment.numpy()).max() for moment in one.optimizer._momentums)
-        for moment, other, a, b in zip(one.optimizer._momentums, two.optimizer._momentums, one.variables, two.variables):
+        for moment, other, a, b in zip(
+            one.optimizer._momentums, two.optimizer._momentums, one.variables, two.variables
+        ):
             gradient = moment.numpy() / (1.0 - one.config.beta_1)
             # Some gradients vanish but for rounding (E_p's last bias moves all features alike).
             scale = np.abs(gradient).max() + 1e-4 * largest
-            np.testing.assert_allclose(other.numpy() / (1.0 - one.config.beta_1), gradient, atol=2e-4 * scale, err_msg=a.name)
+            np.testing.assert_allclose(
+                other.numpy() / (1.0 - one.config.beta_1), gradient, atol=2e-4 * scale, err_msg=a.name
+            )
             # Adam's first step has the size of the rate whatever the gradient's: only clear gradients can be compared.
             clear = np.abs(gradient) > 1e-2 * scale
             rate = one.config.learning_rate
@@ -69,7 +73,9 @@ def test_terms_have_every_loss_raw_and_weighted(tiny_workspace):
     terms = {name: float(total) for name, total in trainer._sums.items()}
     assert {f"loss/{name}" for name in LOSS_TERMS} <= set(terms)
     for name in LOSS_TERMS:
-        assert terms[f"weighted/{name}"] == pytest.approx(getattr(config.losses, name) * terms[f"loss/{name}"], rel=1e-5)
+        assert terms[f"weighted/{name}"] == pytest.approx(
+            getattr(config.losses, name) * terms[f"loss/{name}"], rel=1e-5
+        )
     total = sum(terms[f"weighted/{name}"] for name in LOSS_TERMS)
     assert terms["loss/total"] == pytest.approx(total, rel=1e-5)
     assert 0.0 <= terms["selection/entropy"] <= np.log(config.candidates.k_train) + 1e-5
@@ -103,7 +109,9 @@ def kill_after(monkeypatch, steps):
 
 def checkpoint_values(directory):
     reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(directory)))
-    names = [name for name in reader.get_variable_to_shape_map() if "save_counter" not in name and "OBJECT_GRAPH" not in name]
+    names = [
+        name for name in reader.get_variable_to_shape_map() if "save_counter" not in name and "OBJECT_GRAPH" not in name
+    ]
     return {name: reader.get_tensor(name) for name in names}
 
 

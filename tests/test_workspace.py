@@ -3,8 +3,8 @@
 import json
 
 import pytest
-
 from conftest import tiny_config
+
 from rgan_tf.workspace import STAGES, Workspace, WorkspaceError, fingerprint
 
 

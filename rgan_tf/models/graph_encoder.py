@@ -82,9 +82,7 @@ class TripleConvolution(tf.keras.layers.Layer):
         to_subject, new_predicates, to_object = tf.split(
             out, [self._hidden_dim, self._output_dim, self._hidden_dim], axis=-1
         )
-        pooled = graph.average_messages(
-            to_subject, to_object, subject_index, object_index, triple_mask, nodes.shape[1]
-        )
+        pooled = graph.average_messages(to_subject, to_object, subject_index, object_index, triple_mask, nodes.shape[1])
         return self._node_net(pooled), new_predicates
 
 
@@ -98,9 +96,7 @@ class GraphEncoder(tf.keras.Model):
       name: the model's name.
     """
 
-    def __init__(
-        self, config: GraphEncoderConfig, num_objects: int, num_predicates: int, name: str = "graph_encoder"
-    ):
+    def __init__(self, config: GraphEncoderConfig, num_objects: int, num_predicates: int, name: str = "graph_encoder"):
         """Takes the configuration and the vocabulary's sizes."""
         super().__init__(name=name)
         self._object_embedding = tf.keras.layers.Embedding(num_objects, config.embedding_dim, name="objects")

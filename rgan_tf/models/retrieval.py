@@ -77,9 +77,7 @@ class RetrievalLayer(tf.keras.Model):
         seeds = _per_scene(seed, candidate_mask)
         uniform = scene_random.scene_uniform(seeds, (1, num_objects, num_candidates), [step, _FIRST_QUERY])
         slots = num_objects * num_candidates
-        weights = scene_random.uniform_choice(
-            tf.reshape(uniform, [-1, slots]), tf.reshape(candidate_mask, [-1, slots])
-        )
+        weights = scene_random.uniform_choice(tf.reshape(uniform, [-1, slots]), tf.reshape(candidate_mask, [-1, slots]))
         if pinned is not None:
             fixed = tf.reshape(tf.cast(_pinned(pinned, candidate_mask), tf.float32), [-1, slots])
             count = tf.reduce_sum(fixed, axis=-1, keepdims=True)

@@ -1,6 +1,6 @@
-"""RetrieveGAN: scene graph to boxes, patches and picture, the composition of all its parts (paper section 3, figure 2)."""
+"""RetrieveGAN: scene graph to boxes, patches and picture, the composition of its parts (paper section 3, figure 2)."""
 
-from typing import Dict, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ from rgan_tf.models.graph_encoder import GraphEncoder, GraphEncoding
 from rgan_tf.models.retrieval import RetrievalLayer
 from rgan_tf.ops.relaxed_subset import RetrievalResult
 
-Batch = Dict[str, tf.Tensor]
+Batch = dict[str, tf.Tensor]
 
 
 class TrainingPass(NamedTuple):
@@ -45,7 +45,7 @@ class Generation(NamedTuple):
 
 
 class RetrieveGAN(tf.keras.Model):
-    """The trained part of the method but for the discriminators; batches are as `pipelines.input_pipeline` makes them."""
+    """All that is trained but for the discriminators; batches are as `pipelines.input_pipeline` makes them."""
 
     def __init__(self, config: config_lib.ExperimentConfig, num_objects: int, num_predicates: int):
         """Takes the experiment's configuration and the vocabulary's sizes, reserved ids included."""
@@ -142,4 +142,3 @@ def select_patches(selection: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
     A hard selection gives the chosen patch itself, and gradients reach the selection through every candidate.
     """
     return tf.einsum("bnk,bnkhwc->bnhwc", selection, patches)
-

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import sys
 import time
-from typing import Callable, Dict, List, Tuple
+from typing import Callable
 
 import orbit
 import tensorflow as tf
@@ -21,7 +21,7 @@ from rgan_tf.errors import UserError
 from rgan_tf.training import profiling, runtime
 from rgan_tf.workspace import WorkspaceError
 
-Terms = Dict[str, tf.Tensor]
+Terms = dict[str, tf.Tensor]
 
 
 class TrainingDiverged(UserError):
@@ -32,12 +32,12 @@ class TrainingDiverged(UserError):
 class OptimizedModel:
     """Models that one optimizer trains, and how."""
 
-    models: Tuple[tf.keras.Model, ...]
+    models: tuple[tf.keras.Model, ...]
     config: config_lib.OptimizerConfig
     optimizer: tf.keras.optimizers.Optimizer
 
     @classmethod
-    def create(cls, models: Tuple[tf.keras.Model, ...], config: config_lib.OptimizerConfig) -> "OptimizedModel":
+    def create(cls, models: tuple[tf.keras.Model, ...], config: config_lib.OptimizerConfig) -> "OptimizedModel":
         """Makes Adam with its slots for the (built) models' variables; call it in the strategy's scope."""
         optimizer = tf.keras.optimizers.Adam(
             config.learning_rate,
@@ -52,7 +52,7 @@ class OptimizedModel:
         return made
 
     @property
-    def variables(self) -> List[tf.Variable]:
+    def variables(self) -> list[tf.Variable]:
         """The trainable variables of all models."""
         return [variable for model in self.models for variable in model.trainable_variables]
 
@@ -64,7 +64,7 @@ class StageTrainer(orbit.StandardTrainer, abc.ABC):
     of each named group. Losses must be means over the replica's scenes: the loop averages over replicas.
     """
 
-    def __init__(self, optimized: Dict[str, OptimizedModel], settings: config_lib.RuntimeConfig, images_per_step: int):
+    def __init__(self, optimized: dict[str, OptimizedModel], settings: config_lib.RuntimeConfig, images_per_step: int):
         """Call it in the strategy's scope, after the models are built."""
         options = orbit.StandardTrainerOptions(use_tf_function=False, use_tf_while_loop=False)
         super().__init__(train_dataset=None, options=options)
@@ -78,21 +78,21 @@ class StageTrainer(orbit.StandardTrainer, abc.ABC):
         # No step has control flow that AutoGraph would have to see; converting it would double the time of tracing.
         self._gradients = tf.function(self.gradients, autograph=False, jit_compile=settings.xla or None)
         self._compiled_step = tf.function(self._step, autograph=False)
-        self._sums: Dict[str, tf.Variable] = {}
-        self._first_bad: Dict[str, tf.Variable] = {}
+        self._sums: dict[str, tf.Variable] = {}
+        self._first_bad: dict[str, tf.Variable] = {}
 
     @abc.abstractmethod
-    def gradients(self, batch: Dict[str, tf.Tensor], step: tf.Tensor) -> Tuple[Terms, Dict[str, List[tf.Tensor]]]:
+    def gradients(self, batch: dict[str, tf.Tensor], step: tf.Tensor) -> tuple[Terms, dict[str, list[tf.Tensor]]]:
         """Scalars to report and, by name in `optimized`, gradients, for one replica's batch at a step."""
 
     @property
     @abc.abstractmethod
-    def headline(self) -> Tuple[str, ...]:
+    def headline(self) -> tuple[str, ...]:
         """The terms of the one-line summary."""
 
-    def checkpoint_items(self) -> Dict[str, object]:
+    def checkpoint_items(self) -> dict[str, object]:
         """All that a resumed run needs: models, optimizers with their averages, and the step."""
-        items: Dict[str, object] = {"step": self.step}
+        items: dict[str, object] = {"step": self.step}
         for name, group in self.optimized.items():
             items[f"{name}_optimizer"] = group.optimizer
             items.update({f"{name}_{model.name}": model for model in group.models})
@@ -116,7 +116,7 @@ class StageTrainer(orbit.StandardTrainer, abc.ABC):
         self._steps += 1
         self.progress.update(1)
 
-    def train_loop_end(self) -> Dict[str, float]:
+    def train_loop_end(self) -> dict[str, float]:
         """Ends an interval: writes the means of all terms as summaries and returns the headline.
 
         Raises:
@@ -189,7 +189,7 @@ class Run:
     make_dataset: Callable[[int], tf.data.Dataset]
     title: str
     profile: profiling.StepProfile = dataclasses.field(default_factory=profiling.StepProfile.none)
-    actions: Tuple[Callable, ...] = ()
+    actions: tuple[Callable, ...] = ()
 
 
 def train(trainer: StageTrainer, run: Run) -> None:
@@ -250,7 +250,9 @@ def restore_model(directory, group: str, model: tf.keras.Model, config: config_l
     try:
         tf.train.Checkpoint(**items).restore(path).assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError) as error:
-        raise WorkspaceError(f"The checkpoint {path} was written by another version of the model; train again.") from error
+        raise WorkspaceError(
+            f"The checkpoint {path} was written by another version of the model; train again."
+        ) from error
     if config.ema_momentum > 0:
         trained.optimizer.finalize_variable_values(trained.variables)
 

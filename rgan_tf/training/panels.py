@@ -1,7 +1,5 @@
 """Panels for TensorBoard: scene graph, predicted boxes, retrieved patches, image, reconstruction, ground truth."""
 
-from typing import Dict
-
 import numpy as np
 import tensorflow as tf
 
@@ -17,7 +15,7 @@ class PanelWriter:
 
     SCENES = 6
 
-    def __init__(self, trainer, batch: Dict[str, tf.Tensor], names: Vocabulary, interval: int):
+    def __init__(self, trainer, batch: dict[str, tf.Tensor], names: Vocabulary, interval: int):
         """Takes the trainer whose models draw, and a batch of `SCENES` scenes with their candidates."""
         self._trainer = trainer
         self._batch = to_device(batch)

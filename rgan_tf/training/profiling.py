@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from typing import Optional, Tuple
+from typing import Optional
 
 import tensorflow as tf
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 class StepProfile:
     """Profiles the steps from `first` to `last`, both included, into `log_dir`; a context that closes an open trace."""
 
-    steps: Optional[Tuple[int, int]]
+    steps: Optional[tuple[int, int]]
     log_dir: str
     _running: bool = False
 

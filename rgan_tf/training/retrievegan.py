@@ -1,6 +1,6 @@
 """The adversarial training of the full model with the nine terms of equation (7)."""
 
-from typing import Dict, NamedTuple, Tuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -114,14 +114,14 @@ class RetrieveGANTrainer(StageTrainer):
         real_logits = self.models.image_discriminator(batch["image"])
         return losses.adversarial_discriminator_loss(self._losses.adversarial, real_logits, made_logits)
 
-    def _object_discriminator_losses(self, batch, made_logits) -> Tuple[tf.Tensor, tf.Tensor]:
+    def _object_discriminator_losses(self, batch, made_logits) -> tuple[tf.Tensor, tf.Tensor]:
         mask = batch["object_mask"]
         real_logits, real_classes = self.models.object_discriminator(batch["image"], batch["boxes"])
         adversarial = losses.adversarial_discriminator_loss(self._losses.adversarial, real_logits, made_logits, mask)
         return adversarial, losses.auxiliary_classifier_loss(real_classes, batch["objects"], mask)
 
 
-def build_models(models: Models, batch: Dict[str, tf.Tensor]) -> None:
+def build_models(models: Models, batch: dict[str, tf.Tensor]) -> None:
     """Creates all variables by one pass over a batch; call it in the strategy's scope."""
     batch = to_device(batch)
     result = models.retrievegan(batch, tf.constant(0, tf.int64))
@@ -141,7 +141,7 @@ def _monitors(batch, result: TrainingPass, temperature: tf.Tensor) -> Terms:
     }
 
 
-def _selection_sharpness(retrieval: RetrievalResult) -> Tuple[tf.Tensor, tf.Tensor]:
+def _selection_sharpness(retrieval: RetrievalResult) -> tuple[tf.Tensor, tf.Tensor]:
     """Each object's entropy (nats) over its candidates in the relaxed selection, and its share on the hard choice."""
     mass = tf.reduce_sum(retrieval.soft_selection, axis=-1, keepdims=True)
     shares = tf.math.divide_no_nan(retrieval.soft_selection, mass)

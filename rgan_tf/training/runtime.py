@@ -15,7 +15,9 @@ def prepare(runtime: config_lib.RuntimeConfig) -> tf.distribute.Strategy:
     found = len(tf.config.list_physical_devices("GPU"))
     gpus = found if runtime.num_gpus < 0 else runtime.num_gpus
     if gpus > found:
-        raise config_lib.ConfigError(f"runtime.num_gpus is {gpus}, but this machine shows {found}; ask for fewer, or -1.")
+        raise config_lib.ConfigError(
+            f"runtime.num_gpus is {gpus}, but this machine shows {found}; ask for fewer, or -1."
+        )
     workers = distribute_utils.configure_cluster(runtime.worker_hosts or None, runtime.task_index)
     if workers > 1 and runtime.distribution_strategy != "multi_worker_mirrored":
         raise config_lib.ConfigError(
@@ -27,7 +29,9 @@ def prepare(runtime: config_lib.RuntimeConfig) -> tf.distribute.Strategy:
     try:
         return distribute_utils.get_distribution_strategy(runtime.distribution_strategy, num_gpus=gpus)
     except ValueError as error:
-        raise config_lib.ConfigError(f"runtime.distribution_strategy {runtime.distribution_strategy}: {error}") from error
+        raise config_lib.ConfigError(
+            f"runtime.distribution_strategy {runtime.distribution_strategy}: {error}"
+        ) from error
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

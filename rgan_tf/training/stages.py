@@ -1,7 +1,8 @@
 """The stages in order: each makes its artifact of the workspace from those before it."""
 
 import pathlib
-from typing import Callable, Dict, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -11,11 +12,9 @@ from pipelines import datasets, input_pipeline, patch_bank_writer, prefilter
 from pipelines.input_pipeline import BankReader, SceneSource
 from pipelines.patch_bank import PatchBank
 from rgan_tf import config as config_lib
-from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.ops import pixels
-from rgan_tf.scene_graph import Vocabulary
-from rgan_tf.training import loop, profiling, runtime
+from rgan_tf.training import artifacts, loop, profiling, runtime
 from rgan_tf.training.cooccurrence import CooccurrenceTrainer
 from rgan_tf.training.graph_encoder import GraphEncoderTrainer, encode_graph
 from rgan_tf.training.panels import PanelWriter
@@ -23,7 +22,6 @@ from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_model
 from rgan_tf.workspace import STAGES, Workspace, WorkspaceError
 
 SPLITS = ("train", "validation", "test")
-_EMBEDDINGS = "embeddings.npy"
 _EMBEDDING_BATCH = 1024
 
 
@@ -42,7 +40,7 @@ class StageRunner:
         self.config = config
         self.strategy = strategy
         self.profile_steps = profile_steps
-        self._stages: Dict[str, Callable[[], None]] = {
+        self._stages: dict[str, Callable[[], None]] = {
             "dataset": self.make_dataset,
             "graph_encoder": self.train_graph_encoder,
             "patch_bank": self.build_patch_bank,
@@ -76,7 +74,9 @@ class StageRunner:
                 f"run --stage={stale[0]} first, or leave --stage out to run all that is needed."
             )
         if stage != "retrievegan" and runtime.worker_count(self.strategy) > 1:
-            raise WorkspaceError(f"Make {stage} in a single process first, with --stage={stage}; then start the workers.")
+            raise WorkspaceError(
+                f"Make {stage} in a single process first, with --stage={stage}; then start the workers."
+            )
 
     def make_dataset(self) -> None:
         """Records of all splits and the vocabulary."""
@@ -88,9 +88,9 @@ class StageRunner:
     def train_graph_encoder(self) -> None:
         """The graph encoder that predicts boxes and by which the bank is filtered."""
         training = self.config.graph_encoder.training
-        source = scene_source(self.workspace, self.config, "train")
+        source = artifacts.scene_source(self.workspace, self.config, "train")
         with self.workspace.making("graph_encoder", self.config) as directory, self.strategy.scope():
-            encoder = graph_encoder(self.config, vocabulary(self.workspace))
+            encoder = artifacts.graph_encoder(self.config, artifacts.vocabulary(self.workspace))
             trainer = GraphEncoderTrainer(encoder, self.config)
             run = loop.Run(
                 directory,
@@ -102,7 +102,7 @@ class StageRunner:
 
     def build_patch_bank(self) -> None:
         """Crops, graph features and provenance of every training object."""
-        source = scene_source(self.workspace, self.config, "train")
+        source = artifacts.scene_source(self.workspace, self.config, "train")
         features = self._graph_features("train")
         counts = [len(record["objects"]["category"]) for _, record in source.records().as_numpy_iterator()]
         with self.workspace.making("patch_bank", self.config) as directory:
@@ -139,7 +139,7 @@ class StageRunner:
         """F_occur, and its embedding of every patch of the bank."""
         training = self.config.cooccurrence.training
         bank = PatchBank.open(self.workspace.directory("patch_bank"))
-        source = scene_source(self.workspace, self.config, "train")
+        source = artifacts.scene_source(self.workspace, self.config, "train")
         reader = BankReader(bank, ground_truth=bank.scene_rows(self.config.data.max_objects))
         with self.workspace.making("cooccurrence", self.config) as directory:
             with self.strategy.scope():
@@ -152,13 +152,13 @@ class StageRunner:
                     "co-occurrence",
                 )
                 loop.train(CooccurrenceTrainer(encoder, self.config), run)
-            _embed_bank(encoder, bank, directory / _EMBEDDINGS)
+            _embed_bank(encoder, bank, directory / artifacts.EMBEDDINGS)
 
     def train_retrievegan(self) -> None:
         """The full model."""
-        names, training = vocabulary(self.workspace), self.config.training
-        source = scene_source(self.workspace, self.config, "train")
-        reader = bank_reader(self.workspace, self.config, "train")
+        names, training = artifacts.vocabulary(self.workspace), self.config.training
+        source = artifacts.scene_source(self.workspace, self.config, "train")
+        reader = artifacts.bank_reader(self.workspace, self.config, "train")
 
         def batches(step: int) -> tf.data.Dataset:
             return input_pipeline.training_batches(source, training.batch_size, step, reader)
@@ -166,24 +166,24 @@ class StageRunner:
         with self.workspace.training(self.config) as directory, self.strategy.scope():
             models = Models.create(self.config, names.num_objects, names.num_predicates)
             build_models(models, next(iter(batches(0))))
-            load_pretrained(models.retrievegan.graph_encoder, self.workspace, self.config)
+            artifacts.load_pretrained(models.retrievegan.graph_encoder, self.workspace, self.config)
             trainer = RetrieveGANTrainer(models, self.config)
             profile = profiling.StepProfile.parse(self.profile_steps, directory)
             panels = PanelWriter(trainer, self._panel_batch(), names, training.panel_interval)
             actions = (panels,) if training.panel_interval and runtime.is_chief(self.strategy) else ()
             loop.train(trainer, loop.Run(directory, training, batches, "RetrieveGAN", profile, actions))
 
-    def _panel_batch(self) -> Dict[str, tf.Tensor]:
+    def _panel_batch(self) -> dict[str, tf.Tensor]:
         """A few validation scenes with their candidates, the same in every run."""
-        source = scene_source(self.workspace, self.config, "validation")
-        reader = bank_reader(self.workspace, self.config, "validation")
+        source = artifacts.scene_source(self.workspace, self.config, "validation")
+        reader = artifacts.bank_reader(self.workspace, self.config, "validation")
         return next(iter(input_pipeline.evaluation_batches(source, PanelWriter.SCENES, reader)))
 
     def _graph_features(self, split: str, with_objects: bool = False):
         """Graph features float32 [S, N, D] of a split's objects under the pretrained encoder; and ids and mask."""
-        encoder = pretrained_graph_encoder(self.workspace, self.config)
+        encoder = artifacts.pretrained_graph_encoder(self.workspace, self.config)
         encode = tf.function(lambda batch: encode_graph(encoder, batch).object_features)
-        source = scene_source(self.workspace, self.config, split)
+        source = artifacts.scene_source(self.workspace, self.config, split)
         features, objects, masks = [], [], []
         batches = input_pipeline.evaluation_batches(source, self.config.graph_encoder.training.batch_size)
         for batch in tqdm(batches, desc=f"graph features of {split}", unit="batch"):
@@ -194,56 +194,7 @@ class StageRunner:
         return (features, np.concatenate(objects), np.concatenate(masks)) if with_objects else features
 
 
-def vocabulary(workspace: Workspace) -> Vocabulary:
-    """The workspace's vocabulary."""
-    return Vocabulary.load(workspace.directory("dataset") / "vocabulary.json")
-
-
-def scene_source(workspace: Workspace, config: config_lib.ExperimentConfig, split: str) -> SceneSource:
-    """The scenes of a split."""
-    builder = datasets.make_builder(config.data, str(workspace.directory("dataset")))
-    return SceneSource(builder, split, config.data, config.seed)
-
-
-def open_bank(workspace: Workspace) -> PatchBank:
-    """The patch bank with its co-occurrence embeddings."""
-    return PatchBank.open(workspace.directory("patch_bank"), workspace.directory("cooccurrence") / _EMBEDDINGS)
-
-
-def bank_reader(workspace: Workspace, config: config_lib.ExperimentConfig, split: str) -> BankReader:
-    """Reads a split's candidates: in training with the ground truth, and drawn from the k_max; else the nearest."""
-    bank, training = open_bank(workspace), split == "train"
-    return BankReader(
-        bank,
-        ground_truth=bank.scene_rows(config.data.max_objects) if training else None,
-        candidates=np.load(workspace.directory("candidates") / f"{split}.npy", mmap_mode="r", allow_pickle=False),
-        k=config.candidates.k_train,
-        draw=training,
-    )
-
-
-def graph_encoder(config: config_lib.ExperimentConfig, names: Vocabulary) -> GraphEncoder:
-    """A built graph encoder."""
-    encoder = GraphEncoder(config.graph_encoder, names.num_objects, names.num_predicates)
-    n, t = config.data.max_objects, config.data.max_triples
-    encoder(tf.zeros([1, n], tf.int32), tf.ones([1, n], bool), tf.zeros([1, t, 3], tf.int32), tf.ones([1, t], bool))
-    return encoder
-
-
-def pretrained_graph_encoder(workspace: Workspace, config: config_lib.ExperimentConfig) -> GraphEncoder:
-    """The graph encoder by whose features the bank is filtered."""
-    encoder = graph_encoder(config, vocabulary(workspace))
-    load_pretrained(encoder, workspace, config)
-    return encoder
-
-
-def load_pretrained(encoder: GraphEncoder, workspace: Workspace, config: config_lib.ExperimentConfig) -> None:
-    """Gives a built graph encoder the weights of its pretraining."""
-    settings = config.graph_encoder.training.optimizer
-    loop.restore_model(workspace.directory("graph_encoder"), "graph_encoder", encoder, settings)
-
-
-def _decoded_scenes(source: SceneSource, features: np.ndarray) -> Iterator[Dict]:
+def _decoded_scenes(source: SceneSource, features: np.ndarray) -> Iterator[dict]:
     """Scenes with their pictures at original size, and each scene's graph features, as the bank's writer takes them."""
     for index, record in source.records().as_numpy_iterator():
         image = tf.io.decode_image(record["image"], channels=3, expand_animations=False).numpy()

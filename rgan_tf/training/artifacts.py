@@ -1,0 +1,65 @@
+"""Finished stages, opened: what later stages and the commands read."""
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines import datasets
+from pipelines.input_pipeline import BankReader, SceneSource
+from pipelines.patch_bank import PatchBank
+from rgan_tf import config as config_lib
+from rgan_tf.models.graph_encoder import GraphEncoder
+from rgan_tf.scene_graph import Vocabulary
+from rgan_tf.training import loop
+from rgan_tf.workspace import Workspace
+
+# Of the co-occurrence stage: float32 [M, D_o], one row a patch of the bank.
+EMBEDDINGS = "embeddings.npy"
+
+
+def vocabulary(workspace: Workspace) -> Vocabulary:
+    """The workspace's vocabulary."""
+    return Vocabulary.load(workspace.directory("dataset") / "vocabulary.json")
+
+
+def scene_source(workspace: Workspace, config: config_lib.ExperimentConfig, split: str) -> SceneSource:
+    """The scenes of a split."""
+    builder = datasets.make_builder(config.data, str(workspace.directory("dataset")))
+    return SceneSource(builder, split, config.data, config.seed)
+
+
+def open_bank(workspace: Workspace) -> PatchBank:
+    """The patch bank with its co-occurrence embeddings."""
+    return PatchBank.open(workspace.directory("patch_bank"), workspace.directory("cooccurrence") / EMBEDDINGS)
+
+
+def bank_reader(workspace: Workspace, config: config_lib.ExperimentConfig, split: str) -> BankReader:
+    """Reads a split's candidates: in training with the ground truth, and drawn from the k_max; else the nearest."""
+    bank, training = open_bank(workspace), split == "train"
+    return BankReader(
+        bank,
+        ground_truth=bank.scene_rows(config.data.max_objects) if training else None,
+        candidates=np.load(workspace.directory("candidates") / f"{split}.npy", mmap_mode="r", allow_pickle=False),
+        k=config.candidates.k_train,
+        draw=training,
+    )
+
+
+def graph_encoder(config: config_lib.ExperimentConfig, names: Vocabulary) -> GraphEncoder:
+    """A built graph encoder."""
+    encoder = GraphEncoder(config.graph_encoder, names.num_objects, names.num_predicates)
+    n, t = config.data.max_objects, config.data.max_triples
+    encoder(tf.zeros([1, n], tf.int32), tf.ones([1, n], bool), tf.zeros([1, t, 3], tf.int32), tf.ones([1, t], bool))
+    return encoder
+
+
+def pretrained_graph_encoder(workspace: Workspace, config: config_lib.ExperimentConfig) -> GraphEncoder:
+    """The graph encoder by whose features the bank is filtered."""
+    encoder = graph_encoder(config, vocabulary(workspace))
+    load_pretrained(encoder, workspace, config)
+    return encoder
+
+
+def load_pretrained(encoder: GraphEncoder, workspace: Workspace, config: config_lib.ExperimentConfig) -> None:
+    """Gives a built graph encoder the weights of its pretraining."""
+    settings = config.graph_encoder.training.optimizer
+    loop.restore_model(workspace.directory("graph_encoder"), "graph_encoder", encoder, settings)

@@ -138,7 +138,7 @@ class RetrievalConfig(hyperparams.Config):
     temperature_end: float = 0.3
     temperature_steps: int = 1000
     # Scale of the Gumbel noise when a picture is generated; training always uses 1.
-    inference_noise: float = 1.0
+    inference_noise: float = 0.3
     inference_temperature: float = 0.1
 
 

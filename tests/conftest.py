@@ -16,6 +16,8 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 tf.config.experimental.enable_op_determinism()
+# Graphs run a few times here: optimizing them costs more than it saves.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def tiny_config(overrides: str = "") -> config_lib.ExperimentConfig:

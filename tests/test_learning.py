@@ -77,8 +77,8 @@ def overfitted(tmp_path_factory):
     """A workspace of eight scenes, trained on them again and again."""
     return run_all(
         tmp_path_factory.mktemp("overfit"),
-        "data.train_scenes=8,training.steps=150,training.batch_size=8,training.summary_interval=50,"
-        "training.checkpoint_interval=150,training.panel_interval=0,generator.crop_width=16,generator.canvas_width=16",
+        "data.train_scenes=8,training.steps=250,training.batch_size=8,training.summary_interval=50,"
+        "training.checkpoint_interval=250,training.panel_interval=0,generator.crop_width=16,generator.canvas_width=16",
     )
 
 

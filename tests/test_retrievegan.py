@@ -104,7 +104,8 @@ def test_reloaded_saved_model_agrees(model, tmp_path):
     specs = {name: tf.TensorSpec([None] + value.shape[1:], value.dtype) for name, value in batch.items()}
     module.generate = tf.function(lambda batch: model.generate(batch)._asdict(), input_signature=[specs])
     tf.saved_model.save(module, str(tmp_path / "saved"))
-    reloaded = tf.saved_model.load(str(tmp_path / "saved")).generate(batch)
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    reloaded = loaded.generate(batch)
     for name, value in model.generate(batch)._asdict().items():
         np.testing.assert_allclose(reloaded[name], value, atol=1e-4)
 

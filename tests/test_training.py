@@ -53,9 +53,9 @@ def test_two_replicas_give_the_one_replica_update(tiny_workspace):
         ):
             gradient = moment.numpy() / (1.0 - one.config.beta_1)
             # Some gradients vanish but for rounding (E_p's last bias moves all features alike).
-            scale = np.abs(gradient).max() + 1e-4 * largest
+            scale = np.abs(gradient).max() + 1e-3 * largest
             np.testing.assert_allclose(
-                other.numpy() / (1.0 - one.config.beta_1), gradient, atol=2e-4 * scale, err_msg=a.name
+                other.numpy() / (1.0 - one.config.beta_1), gradient, atol=2e-4 * scale + 1e-7, err_msg=a.name
             )
             # Adam's first step has the size of the rate whatever the gradient's: only clear gradients can be compared.
             clear = np.abs(gradient) > 1e-2 * scale

@@ -1,7 +1,6 @@
 """The data set of a configuration: its builder, its preparation, its vocabulary."""
 
 import tensorflow_datasets as tfds
-from absl import logging
 
 from pipelines import records, relations
 from pipelines.coco_stuff.builder import CocoStuff, CocoStuffConfig
@@ -38,17 +37,14 @@ def make_builder(config: DataConfig, data_dir) -> tfds.core.GeneratorBasedBuilde
 
 
 def prepare(builder: tfds.core.GeneratorBasedBuilder) -> None:
-    """Writes the builder's records where they are not written yet, and logs what was wrong with their source.
+    """Writes the builder's records where they are not written yet.
 
     Raises:
-      FileNotFoundError: the source folder lacks what the builder reads.
-      ValueError: no usable scene is left for a split.
+      SourceError: the source folder lacks what the builder reads, or no usable scene is left for a split.
     """
     if builder.is_prepared():
         return
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
-    for line in source_report(builder):
-        logging.info("%s: %s", builder.name, line)
 
 
 def vocabulary(builder: tfds.core.GeneratorBasedBuilder) -> Vocabulary:

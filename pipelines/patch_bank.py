@@ -22,11 +22,13 @@ import pathlib
 
 import numpy as np
 
+from rgan_tf.errors import UserError
+
 MANIFEST = "bank.json"
 FORMAT_VERSION = 1
 
 
-class PatchBankError(ValueError):
+class PatchBankError(UserError):
     """A bank that cannot be written or read; the message names the place, the value and the mend."""
 
 

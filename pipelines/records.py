@@ -5,11 +5,17 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from rgan_tf.errors import UserError
+
 OBJECT_NAMES = "object_names"
 STYLE_NAMES = "style_names"
 PROBLEMS = "problems"
 SELECTION = "selection"
 NO_STYLE = -1
+
+
+class SourceError(UserError):
+    """The source of a data set lacks what is needed; the message says what was expected where."""
 
 
 def features() -> tfds.features.FeaturesDict:

@@ -25,6 +25,7 @@ from pipelines import datasets, input_pipeline, patch_bank_writer
 from pipelines.input_pipeline import BankReader, SceneSource
 from pipelines.patch_bank import PatchBank
 from rgan_tf import config as config_lib
+from rgan_tf import config_files
 from rgan_tf.ops.box_sampling import crop
 from rgan_tf.training import loop, runtime
 from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
@@ -43,7 +44,7 @@ _EMBEDDINGS = "embeddings.npy"
 
 def main() -> None:
     """Measures, prints a table, writes JSON."""
-    config = config_lib.load_config(_CONFIG_FILE.value, _OVERRIDE.value)
+    config = config_files.load_config(_CONFIG_FILE.value, _OVERRIDE.value)
     strategy = runtime.prepare(config.runtime)
     tf.keras.utils.set_random_seed(config.seed)
     with tempfile.TemporaryDirectory() as directory, strategy.scope():

@@ -13,6 +13,7 @@ from rgan_tf.errors import UserError
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 warnings.filterwarnings("ignore", message="(?s).*TensorFlow Addons")
 warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+logging.get_absl_logger().addFilter(lambda record: "Using custom data configuration" not in record.getMessage())
 
 
 def run(main: Callable[[], None]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from absl import logging
 
 from rgan_tf import config as config_lib
+from rgan_tf import config_files
 from rgan_tf.errors import UserError
 
 # In the order in which they run; each with the stages it reads.
@@ -89,13 +90,16 @@ class Workspace:
         partial.rename(final)
 
     @contextlib.contextmanager
-    def training(self, config: config_lib.ExperimentConfig) -> Iterator[pathlib.Path]:
+    def training(self, config: config_lib.ExperimentConfig, chief: bool = True) -> Iterator[pathlib.Path]:
         """Gives the folder of the main training, which is filled in place so that it can be watched and used meanwhile.
 
         A training from another configuration is set aside under a name of its own, never removed, and comes back to its
-        place when its configuration does.
+        place when its configuration does. Of several workers the chief alone does this book-keeping.
         """
         directory = self.root / "retrievegan"
+        if not chief:
+            yield directory
+            return
         mark = {"fingerprint": fingerprint("retrievegan", config)}
         found = self._manifest(directory).get("fingerprint")
         if directory.exists() and found != mark["fingerprint"]:
@@ -107,7 +111,7 @@ class Workspace:
             earlier.rename(directory)
         directory.mkdir(parents=True, exist_ok=True)
         _write_json(directory / _MANIFEST, {**mark, "steps": self._manifest(directory).get("steps", 0)})
-        config_lib.save_config(config, directory / "config.yaml")
+        config_files.save_config(config, directory / "config.yaml")
         yield directory
         _write_json(directory / _MANIFEST, {**mark, "steps": config.training.steps})
 
@@ -117,7 +121,7 @@ class Workspace:
         Raises:
           WorkspaceError: there has been no main training.
         """
-        return config_lib.load_config(self.directory("retrievegan") / "config.yaml")
+        return config_files.load_config(self.directory("retrievegan") / "config.yaml")
 
     @staticmethod
     def _manifest(directory: pathlib.Path, name: str = _MANIFEST) -> dict:

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf import config as config_lib
+from rgan_tf import config_files
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 # Two logical CPUs, so that a mirrored strategy has two replicas; must precede any use of TensorFlow's devices.
@@ -22,7 +23,7 @@ tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 def tiny_config(overrides: str = "") -> config_lib.ExperimentConfig:
     """configs/demo.yaml shrunk until every stage takes seconds."""
-    return config_lib.load_config(REPOSITORY / "tests" / "tiny.yaml", overrides)
+    return config_files.load_config(REPOSITORY / "tests" / "tiny.yaml", overrides)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pycocotools import mask as mask_tools
 from pipelines import datasets, records
 from pipelines.coco_stuff import builder as coco_builder
 from pipelines.coco_stuff import protocol, segmentation
+from pipelines.records import SourceError
 from rgan_tf.config import DataConfig
 
 WIDTH, HEIGHT = 100, 50
@@ -252,28 +253,28 @@ def test_settings_change_what_is_kept(hand_made, tmp_path):
 
 def test_missing_layout_is_one_error(hand_made, tmp_path):
     (hand_made.write() / "annotations" / "stuff_val2017.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"annotations/stuff_val2017.json not found. Expected there are"):
+    with pytest.raises(SourceError, match=r"annotations/stuff_val2017.json not found. Expected there are"):
         prepared(configured(hand_made.root), tmp_path / "data")
-    with pytest.raises(FileNotFoundError, match=r"images/train2017/, images/val2017/, annotations/instances_train2017"):
+    with pytest.raises(SourceError, match=r"images/train2017/, images/val2017/, annotations/instances_train2017"):
         prepared(configured(tmp_path / "nowhere"), tmp_path / "data")
-    with pytest.raises(FileNotFoundError, match="source_dir is empty"):
+    with pytest.raises(SourceError, match="source_dir is empty"):
         prepared(configured(""), tmp_path / "data")
 
 
 def test_unusable_files_are_clear_errors(hand_made, tmp_path):
     root = hand_made.write()
-    with pytest.raises(ValueError, match="validation_images is 3, but 3 scenes of val2017"):
+    with pytest.raises(SourceError, match="validation_images is 3, but 3 scenes of val2017"):
         prepared(configured(root, validation_images=3), tmp_path / "data")
     path = root / "annotations" / "stuff_train2017.json"
     path.write_text('{"images": [')
-    with pytest.raises(ValueError, match="stuff_train2017.json is not readable as JSON"):
+    with pytest.raises(SourceError, match="stuff_train2017.json is not readable as JSON"):
         prepared(configured(root), tmp_path / "data")
     path.write_text('{"images": [], "annotations": []}')
-    with pytest.raises(ValueError, match="has no list 'categories'"):
+    with pytest.raises(SourceError, match="has no list 'categories'"):
         prepared(configured(root), tmp_path / "data")
     hand_made.files["stuff", "train"]["categories"].append({"id": DOG, "name": "hot dog"})
     hand_made.write()
-    with pytest.raises(ValueError, match="Category id 7 has two names, 'dog' and 'hot dog'"):
+    with pytest.raises(SourceError, match="Category id 7 has two names, 'dog' and 'hot dog'"):
         prepared(configured(root), tmp_path / "data")
 
 
@@ -282,7 +283,7 @@ def test_a_split_without_a_readable_picture_is_an_error(tmp_path):
     fill_val(fixture)
     fixture.image("train", 1, picture=False)
     fixture.annotate("train", *[thing(CAT, 1, 0, 0, 50, 50)] * 3, whole_image(SKY, 1))
-    with pytest.raises(ValueError, match="train split has no usable scene of 1"):
+    with pytest.raises(SourceError, match="train split has no usable scene of 1"):
         prepared(configured(fixture.write()), tmp_path / "data")
 
 

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from pipelines import records
 from pipelines.coco_stuff import protocol, segmentation
+from pipelines.records import SourceError
 
 MISSING_IMAGE = "image file missing (scene skipped)"
 CORRUPT_IMAGE = "image that cannot be decoded (scene skipped)"
@@ -79,9 +80,9 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
 
     def _check_splits(self, scenes: dict[str, list[protocol.Scene]], in_val: int) -> None:
         if not scenes["train"]:
-            raise ValueError(f"{self.builder_config.source_dir}: no image of train2017 passes the protocol.")
+            raise SourceError(f"{self.builder_config.source_dir}: no image of train2017 passes the protocol.")
         if not scenes["validation"] or not scenes["test"]:
-            raise ValueError(
+            raise SourceError(
                 f"data.validation_images is {self.builder_config.validation_images}, but {in_val} scenes of val2017 "
                 "pass the protocol; choose a number above 0 and below that, so that validation and test both get some."
             )
@@ -100,7 +101,7 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
         part = "train2017" if split == "train" else "val2017"
         self.info.metadata[records.PROBLEMS][part] = dict(problems)
         if not yielded:
-            raise ValueError(f"The {split} split has no usable scene of {len(scenes)}; problems: {dict(problems)}.")
+            raise SourceError(f"The {split} split has no usable scene of {len(scenes)}; problems: {dict(problems)}.")
 
 
 def _record(scene: protocol.Scene, ids: dict[str, int], problems: Counter) -> Optional[dict]:

@@ -12,6 +12,8 @@ import pathlib
 from collections import Counter
 from typing import Any, Optional
 
+from pipelines.records import SourceError
+
 PARTS = ("train", "val")
 STUFF_LEFT_OUT = "other"
 
@@ -76,16 +78,16 @@ def check_layout(source_dir: str) -> pathlib.Path:
     """Returns the folder if it has COCO's layout.
 
     Raises:
-      FileNotFoundError: naming everything that is not there.
+      SourceError: naming everything that is not there.
     """
     if not source_dir:
-        raise FileNotFoundError("data.source_dir is empty; it must name the folder with COCO's images and annotations.")
+        raise SourceError("data.source_dir is empty; it must name the folder with COCO's images and annotations.")
     root = pathlib.Path(source_dir).expanduser()
     expected = [f"images/{part}2017/" for part in PARTS]
     expected += [f"annotations/{kind}_{part}2017.json" for part in PARTS for kind in ("instances", "stuff")]
     missing = [name for name in expected if not (root / name).exists()]
     if missing:
-        raise FileNotFoundError(
+        raise SourceError(
             f"{root} does not have the layout of COCO 2017: {', '.join(missing)} not found. Expected there are "
             "images/{train,val}2017/ with the pictures and annotations/{instances,stuff}_{train,val}2017.json."
         )
@@ -99,7 +101,7 @@ def read_part(root: pathlib.Path, part: str, protocol: Protocol) -> Part:
     first.
 
     Raises:
-      ValueError: a file is not JSON with COCO's lists, or two files disagree on a category.
+      SourceError: a file is not JSON with COCO's lists, or two files disagree on a category.
     """
     reader = _PartReader(root / "images" / f"{part}2017", protocol)
     for kind in ("instances", "stuff"):
@@ -112,12 +114,12 @@ def merge_categories(first: dict[int, str], second: dict[int, str], where: str) 
     """Union of two category tables.
 
     Raises:
-      ValueError: an id has two names.
+      SourceError: an id has two names.
     """
     for category_id in first.keys() & second.keys():
         if first[category_id] != second[category_id]:
             names = f"{first[category_id]!r} and {second[category_id]!r}"
-            raise ValueError(f"Category id {category_id} has two names, {names} (the latter in {where}).")
+            raise SourceError(f"Category id {category_id} has two names, {names} (the latter in {where}).")
     return {**first, **second}
 
 
@@ -131,10 +133,10 @@ def _load(path: pathlib.Path) -> dict[str, Any]:
         with path.open(encoding="utf-8") as file:
             content = json.load(file)
     except ValueError as error:
-        raise ValueError(f"{path} is not readable as JSON: {error}") from error
+        raise SourceError(f"{path} is not readable as JSON: {error}") from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f"{path} has no list {key!r}; is it a COCO annotation file?")
+            raise SourceError(f"{path} has no list {key!r}; is it a COCO annotation file?")
     return content
 
 

@@ -9,6 +9,7 @@ from pipelines.synthetic_scenes import scenery, sprites
 from pipelines.synthetic_scenes.canvas import Canvas
 from pipelines.synthetic_scenes.layout import LAND, Layout, draw_layout
 from pipelines.synthetic_scenes.styles import STYLES, vary
+from rgan_tf.config import ConfigError
 
 # The drawing is finer than the picture: at least this many pixels a side, and at least twice the picture's.
 _DRAWN_SIZE = 192
@@ -66,7 +67,7 @@ def draw_scene(
         if geometry is not None:
             categories = tuple(item.category for item in layout.items)
             return SyntheticScene(canvas.picture(image_size), style_index, categories, *geometry)
-    raise ValueError(
+    raise ConfigError(
         f"No scene of {min_objects} to {max_objects} objects, each box above {min_object_area} of the picture, was "
         f"found in {_ATTEMPTS} draws; lower data.min_object_area or data.min_objects."
     )

@@ -201,7 +201,7 @@ def train(trainer: StageTrainer, run: Run) -> None:
     training = run.training
     manager = tf.train.CheckpointManager(
         tf.train.Checkpoint(**trainer.checkpoint_items()),
-        _checkpoint_directory(run.directory, trainer.strategy),
+        _own_directory(run.directory, trainer.strategy),
         max_to_keep=training.keep_checkpoints,
         step_counter=trainer.step,
         checkpoint_interval=training.checkpoint_interval,
@@ -222,7 +222,7 @@ def train(trainer: StageTrainer, run: Run) -> None:
         return
     trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(run.make_dataset(start))
     trainer.profile = run.profile
-    trainer.summaries = tf.summary.create_file_writer(str(run.directory))
+    trainer.summaries = tf.summary.create_file_writer(_own_directory(run.directory, trainer.strategy))
     bar = tqdm(total=training.steps, initial=start, desc=run.title, unit="step", dynamic_ncols=True)
     # orbit prints a line an interval; it must not land in the middle of the bar.
     lines = contextlib.redirect_stdout(DummyTqdmFile(sys.stdout))
@@ -257,7 +257,7 @@ def restore_model(directory, group: str, model: tf.keras.Model, config: config_l
         trained.optimizer.finalize_variable_values(trained.variables)
 
 
-def _checkpoint_directory(directory, strategy: tf.distribute.Strategy) -> str:
+def _own_directory(directory, strategy: tf.distribute.Strategy) -> str:
     """The run's own folder for the chief; other workers, who must take part in saving, write to one of their own."""
     if runtime.is_chief(strategy):
         return str(directory)

@@ -6,6 +6,8 @@ from typing import Optional
 
 import tensorflow as tf
 
+from rgan_tf.config import ConfigError
+
 
 @dataclasses.dataclass
 class StepProfile:
@@ -25,7 +27,7 @@ class StepProfile:
         """Reads the flag's form `first,last`; an empty text profiles nothing.
 
         Raises:
-          ValueError: the text is not two numbers in order.
+          ConfigError: the text is not two numbers in order.
         """
         if not text:
             return cls.none()
@@ -34,7 +36,7 @@ class StepProfile:
         except ValueError:
             first, last = 1, 0
         if not 0 <= first <= last:
-            raise ValueError(f"--profile_steps is {text!r}; it must be two steps in order, e.g. 10,15.")
+            raise ConfigError(f"--profile_steps is {text!r}; it must be two steps in order, e.g. 10,15.")
         return cls((first, last), str(log_dir))
 
     @contextlib.contextmanager

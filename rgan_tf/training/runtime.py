@@ -37,7 +37,9 @@ def prepare(runtime: config_lib.RuntimeConfig) -> tf.distribute.Strategy:
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one that writes what all workers share."""
     resolver = strategy.cluster_resolver
-    return resolver is None or resolver.task_type in (None, "", "chief") or resolver.task_id == 0
+    if resolver is None or resolver.task_type in (None, "", "chief"):
+        return True
+    return "chief" not in resolver.cluster_spec().as_dict() and resolver.task_id == 0
 
 
 def worker_count(strategy: tf.distribute.Strategy) -> int:

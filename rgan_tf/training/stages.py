@@ -83,6 +83,7 @@ class StageRunner:
         with self.workspace.making("dataset", self.config) as directory:
             builder = datasets.make_builder(self.config.data, str(directory))
             datasets.prepare(builder)
+            print("\n".join(datasets.source_report(builder)), flush=True)
             datasets.vocabulary(builder).save(directory / "vocabulary.json")
 
     def train_graph_encoder(self) -> None:
@@ -103,7 +104,7 @@ class StageRunner:
     def build_patch_bank(self) -> None:
         """Crops, graph features and provenance of every training object."""
         source = artifacts.scene_source(self.workspace, self.config, "train")
-        features = self._graph_features("train")
+        features, _, _ = self._graph_features(self._encode_function(), "train")
         counts = [len(record["objects"]["category"]) for _, record in source.records().as_numpy_iterator()]
         with self.workspace.making("patch_bank", self.config) as directory:
             patch_bank_writer.build(
@@ -117,10 +118,10 @@ class StageRunner:
     def find_candidates(self) -> None:
         """For every object of every split, the bank rows nearest to it by graph features, its own scene left out."""
         bank = PatchBank.open(self.workspace.directory("patch_bank"))
-        settings = self.config.candidates
+        settings, encode = self.config.candidates, self._encode_function()
         with self.workspace.making("candidates", self.config) as directory:
             for split in SPLITS:
-                features, objects, mask = self._graph_features(split, with_objects=True)
+                features, objects, mask = self._graph_features(encode, split)
                 scene = np.broadcast_to(np.arange(len(objects))[:, None], objects.shape)[mask]
                 rows = np.full(objects.shape + (settings.k_max,), -1, np.int32)
                 rows[mask] = prefilter.find_candidates(
@@ -163,14 +164,15 @@ class StageRunner:
         def batches(step: int) -> tf.data.Dataset:
             return input_pipeline.training_batches(source, training.batch_size, step, reader)
 
-        with self.workspace.training(self.config) as directory, self.strategy.scope():
+        chief = runtime.is_chief(self.strategy)
+        with self.workspace.training(self.config, chief) as directory, self.strategy.scope():
             models = Models.create(self.config, names.num_objects, names.num_predicates)
             build_models(models, next(iter(batches(0))))
             artifacts.load_pretrained(models.retrievegan.graph_encoder, self.workspace, self.config)
             trainer = RetrieveGANTrainer(models, self.config)
             profile = profiling.StepProfile.parse(self.profile_steps, directory)
             panels = PanelWriter(trainer, self._panel_batch(), names, training.panel_interval)
-            actions = (panels,) if training.panel_interval and runtime.is_chief(self.strategy) else ()
+            actions = (panels,) if training.panel_interval and chief else ()
             loop.train(trainer, loop.Run(directory, training, batches, "RetrieveGAN", profile, actions))
 
     def _panel_batch(self) -> dict[str, tf.Tensor]:
@@ -179,19 +181,19 @@ class StageRunner:
         reader = artifacts.bank_reader(self.workspace, self.config, "validation")
         return next(iter(input_pipeline.evaluation_batches(source, PanelWriter.SCENES, reader)))
 
-    def _graph_features(self, split: str, with_objects: bool = False):
-        """Graph features float32 [S, N, D] of a split's objects under the pretrained encoder; and ids and mask."""
+    def _encode_function(self) -> Callable:
+        """The pretrained encoder's features float32 [B, N, D] of a batch's objects; one trace for all batch sizes."""
         encoder = artifacts.pretrained_graph_encoder(self.workspace, self.config)
-        encode = tf.function(lambda batch: encode_graph(encoder, batch).object_features)
+        return tf.function(lambda batch: encode_graph(encoder, batch).object_features, reduce_retracing=True)
+
+    def _graph_features(self, encode: Callable, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Graph features float32 [S, N, D], category ids int32 [S, N] and mask bool [S, N] of a split's objects."""
         source = artifacts.scene_source(self.workspace, self.config, split)
-        features, objects, masks = [], [], []
+        rows = []
         batches = input_pipeline.evaluation_batches(source, self.config.graph_encoder.training.batch_size)
         for batch in tqdm(batches, desc=f"graph features of {split}", unit="batch"):
-            features.append(encode(batch).numpy())
-            objects.append(batch["objects"].numpy())
-            masks.append(batch["object_mask"].numpy())
-        features = np.concatenate(features)
-        return (features, np.concatenate(objects), np.concatenate(masks)) if with_objects else features
+            rows.append((encode(batch).numpy(), batch["objects"].numpy(), batch["object_mask"].numpy()))
+        return tuple(np.concatenate(column) for column in zip(*rows))
 
 
 def _decoded_scenes(source: SceneSource, features: np.ndarray) -> Iterator[dict]:

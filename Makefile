@@ -4,7 +4,6 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO := workspaces/demo
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # A name on the path is not enough: version managers leave shims that only fail, and Debian parts venv from Python.
 PYTHON = $(shell for name in python3.11 python3.10 python3.9; do \

@@ -11,9 +11,12 @@ from rgan_tf.errors import UserError
 
 # TensorFlow's start-up messages (missing CUDA plug-ins and the like) drown ours; what really fails is raised as well.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-warnings.filterwarnings("ignore", message="(?s).*TensorFlow Addons")
+for _notice in ("(?s).*TensorFlow Addons", "pkg_resources is deprecated"):
+    warnings.filterwarnings("ignore", message=_notice)
 warnings.filterwarnings("ignore", category=FutureWarning, module="google")
-logging.get_absl_logger().addFilter(lambda record: "Using custom data configuration" not in record.getMessage())
+# tensorflow-datasets says these of every data set that is made for a configuration, as all of ours are.
+_DATASET_NOTICES = ("Using custom data configuration", "has no dataset_info.json")
+logging.get_absl_logger().addFilter(lambda record: not any(n in record.getMessage() for n in _DATASET_NOTICES))
 
 
 def run(main: Callable[[], None]) -> None:

@@ -63,14 +63,39 @@ def test_two_replicas_give_the_one_replica_update(tiny_workspace):
             np.testing.assert_allclose(b.numpy()[clear], a.numpy()[clear], atol=0.02 * rate, err_msg=a.name)
 
 
-def test_terms_have_every_loss_raw_and_weighted(tiny_workspace):
+def first_terms(workspace, config):
+    """The terms of a first step."""
+    dataset = batches_of(workspace, config)
+    trainer = make_trainer(workspace, config, tf.distribute.get_strategy(), next(iter(dataset)))
+    train_steps(trainer, dataset, 1)
+    return {name: float(total) for name, total in trainer._sums.items()}
+
+
+@pytest.fixture(scope="module")
+def terms(tiny_workspace):
+    """The first step's terms in plain float32."""
+    return first_terms(tiny_workspace, tiny_config())
+
+
+@pytest.mark.parametrize("override, tolerance", [("runtime.xla=true", 1e-3), ("runtime.mixed_precision=true", 3e-2)])
+def test_compiled_and_mixed_precision_steps_give_the_plain_losses(tiny_workspace, terms, override, tolerance):
+    config = tiny_config(override)
+    if config.runtime.mixed_precision:
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        other = first_terms(tiny_workspace, config)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert all(np.isfinite(value) for value in other.values())
+    # Terms without a random draw; XLA draws other numbers.
+    for name in ("recon_img", "p_img", "p_obj", "bbx", "d_ac_obj"):
+        assert other[f"loss/{name}"] == pytest.approx(terms[f"loss/{name}"], rel=tolerance), name
+
+
+def test_terms_have_every_loss_raw_and_weighted(terms):
     from rgan_tf.config import LOSS_TERMS
 
-    config = tiny_config("losses.bbx=3.0")
-    dataset = batches_of(tiny_workspace, config)
-    trainer = make_trainer(tiny_workspace, config, tf.distribute.get_strategy(), next(iter(dataset)))
-    train_steps(trainer, dataset, 1)
-    terms = {name: float(total) for name, total in trainer._sums.items()}
+    config = tiny_config()
     assert {f"loss/{name}" for name in LOSS_TERMS} <= set(terms)
     for name in LOSS_TERMS:
         assert terms[f"weighted/{name}"] == pytest.approx(

@@ -83,7 +83,8 @@ class StageRunner:
         with self.workspace.making("dataset", self.config) as directory:
             builder = datasets.make_builder(self.config.data, str(directory))
             datasets.prepare(builder)
-            print("\n".join(datasets.source_report(builder)), flush=True)
+            for line in datasets.source_report(builder):
+                print(f"dataset: {line}", flush=True)
             datasets.vocabulary(builder).save(directory / "vocabulary.json")
 
     def train_graph_encoder(self) -> None:

@@ -39,7 +39,8 @@ class RetrievalLayer(tf.keras.Model):
 
     def __init__(self, config: RetrievalConfig, name: str = "retrieval"):
         """Takes the configuration of Algorithm 1 and of E_p."""
-        super().__init__(name=name)
+        # Distances, softmax and noise are float32 under any policy; E_p follows the policy.
+        super().__init__(name=name, dtype=tf.float32)
         self._config = config
         self.patch_encoder = PatchEncoder(config.encoder, normalize=False, name="patch_encoder")
 

@@ -49,7 +49,7 @@ class RetrieveGAN(tf.keras.Model):
 
     def __init__(self, config: config_lib.ExperimentConfig, num_objects: int, num_predicates: int):
         """Takes the experiment's configuration and the vocabulary's sizes, reserved ids included."""
-        # float32: Keras would round boxes and features on their way in under a mixed policy; the parts follow the policy.
+        # float32: under a mixed policy Keras would round boxes on their way in; the parts follow the policy.
         super().__init__(name="retrievegan", dtype=tf.float32)
         self.graph_encoder = GraphEncoder(config.graph_encoder, num_objects, num_predicates)
         self.retrieval = RetrievalLayer(config.retrieval)

@@ -161,6 +161,9 @@ def training_batches(
     ordered = source.records()
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Of this function's graph alone. A shuffle's order depends on the process's seed as well, which is not ours to
+        # ask for, and with a process seed of 0 it refuses a tensor as its own.
+        tf.compat.v1.set_random_seed(1)
         # A folded seed's first half does not depend on what was folded in: draw a number from the whole.
         folded = tf.random.experimental.stateless_fold_in(tf.constant([source.seed, _SHUFFLE], tf.int64), epoch)
         seed = tf.random.stateless_uniform([], folded, minval=None, maxval=None, dtype=tf.int64)

@@ -265,6 +265,7 @@ class ExperimentConfig(hyperparams.Config):
 
     def _validate_sizes(self) -> None:
         data, candidates, generator = self.data, self.candidates, self.generator
+        _at_least(0, seed=self.seed)
         _at_least(1, data__min_objects=data.min_objects, data__image_size=data.image_size)
         for split in ("train_scenes", "validation_scenes", "test_scenes"):
             _at_least(1, **{f"data__{split}": getattr(data, split)})

@@ -80,6 +80,15 @@ def test_an_epoch_shows_every_scene_once_and_differs_from_the_next(tiny_workspac
     assert sum(triples[0][i] != triples[1][i] for i in range(48)) > 24, "relations are drawn anew each epoch"
 
 
+def test_order_does_not_depend_on_the_process_seed(tiny_workspace):
+    source = artifacts.scene_source(tiny_workspace, tiny_config(), "train")
+    orders = []
+    for process_seed in (0, 5):
+        tf.random.set_seed(process_seed)
+        orders.append([batch["scene_index"].numpy().tolist() for batch in training_batches(source, 8).take(8)])
+    assert orders[0] == orders[1]
+
+
 @pytest.mark.parametrize("start", [1, 5, 7, 13])
 def test_a_resumed_pipeline_gives_the_same_batches(tiny_workspace, start):
     source = artifacts.scene_source(tiny_workspace, tiny_config(), "train")

@@ -70,8 +70,8 @@ def test_training_of_another_configuration_is_set_aside_and_comes_back(tmp_path)
 
 def test_longer_training_is_not_current_but_goes_on(tmp_path):
     workspace = Workspace(tmp_path)
-    with workspace.training(tiny_config("training.steps=4")):
-        pass
+    with workspace.training(tiny_config("training.steps=4")) as directory:
+        assert json.loads((directory / "manifest.json").read_text())["steps"] == 0
     longer = tiny_config("training.steps=8")
     assert not workspace.is_current("retrievegan", longer)
     with workspace.training(longer) as directory:

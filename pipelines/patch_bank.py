@@ -2,10 +2,10 @@
 
 A bank is a directory of .npy arrays with one row a patch, and `bank.json`, which says that they are whole. It is
 written by `patch_bank_writer` in one pass over the training scenes; neither it nor the reader here ever holds the
-patches in memory (paper section 3.2).
+patches in memory (paper section 3.2). Co-occurrence embeddings, one row a patch too, are another stage's.
 
     patches        uint8   [M, h, w, 3]  crops of the original pictures
-    category       int32   [M]           object category id, at least 1
+    category       int32   [M]           object category id, at least 1; 0 where the patch was removed
     graph_feature  float32 [M, D_g]      the object's feature under the scene graph encoder
     patch_id       int64   [M]           a name that stays with the patch and is never given to another
     scene_index    int32   [M]           position of the patch's scene in the training split
@@ -13,6 +13,11 @@ patches in memory (paper section 3.2).
     box            float32 [M, 4]        (x0, y0, x1, y1) as fractions of the picture
     image_id       unicode [M]           source picture
     license        unicode [M]           its licence, "" where unknown
+
+A removed patch leaves a tombstone, so that rows and ids stay what they are: its patch_id, scene_index and object_index,
+and zeros in every other array. Patches are removed (`removed_patches`) by
+
+    python -m pipelines.patch_bank --workspace=… --remove=IDS_FILE
 """
 
 import json
@@ -26,6 +31,10 @@ from rgan_tf.errors import UserError
 
 MANIFEST = "bank.json"
 FORMAT_VERSION = 1
+# Of the co-occurrence stage: float32 [M, D_o].
+EMBEDDINGS = "embeddings.npy"
+# The category of a tombstone; nothing ever asks for it, since objects' categories start at 1.
+REMOVED_CATEGORY = 0
 
 
 class PatchBankError(UserError):
@@ -136,6 +145,29 @@ class PatchBank:
         """Number of patches."""
         return self._patches.shape[0]
 
+    @property
+    def removed(self):
+        """bool [M], the tombstones of removed patches; read anew, so that a removal shows in a bank that is open."""
+        return np.asarray(self.category) == REMOVED_CATEGORY
+
+    def row_of(self, patch_id):
+        """The row, int, of a patch by its id.
+
+        Raises:
+          PatchBankError: the bank has no such patch, or had it and it was removed.
+        """
+        found = np.flatnonzero(np.asarray(self.patch_id) == patch_id)
+        if not len(found):
+            raise PatchBankError(
+                f"The bank in {self.directory} holds no patch {patch_id}; its ids go from {self.patch_id.min()} to "
+                f"{self.patch_id.max()}."
+            )
+        if self.category[found[0]] == REMOVED_CATEGORY:
+            raise PatchBankError(
+                f"Patch {patch_id} was removed from the bank in {self.directory} for good; choose another."
+            )
+        return int(found[0])
+
     def gather_patches(self, rows):
         """Patches uint8 [..., h, w, 3] of int rows [...]; zeros for row -1. Only the result is held in memory."""
         return self._patches.gather(rows)
@@ -160,12 +192,24 @@ class PatchBank:
           max_objects: N of the result; by default that of the scene with the most objects.
 
         Returns:
-          int32 [S, N], -1 where a scene has no such object.
+          int32 [S, N], -1 where a scene has no such object or the object's patch was removed.
         """
         most = int(self.object_index.max()) + 1
         max_objects = most if max_objects is None else max_objects
         if most > max_objects:
             raise PatchBankError(f"A scene of the bank has {most} objects; max_objects is {max_objects}. Raise it.")
         table = np.full((self.num_scenes, max_objects), -1, np.int32)
-        table[self.scene_index, self.object_index] = np.arange(len(self), dtype=np.int32)
+        kept = np.flatnonzero(~self.removed)
+        table[self.scene_index[kept], self.object_index[kept]] = kept
         return table
+
+
+if __name__ == "__main__":
+    from rgan_tf import commands  # isort: split
+
+    from absl import flags
+
+    from pipelines import patch_removal
+
+    flags.adopt_module_key_flags(patch_removal)
+    commands.run(patch_removal.main)

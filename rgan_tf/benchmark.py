@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from pipelines import datasets, input_pipeline, patch_bank_writer
 from pipelines.input_pipeline import BankReader, SceneSource
-from pipelines.patch_bank import PatchBank
+from pipelines.patch_bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf import config_files
 from rgan_tf.ops.box_sampling import crop
@@ -39,7 +39,6 @@ _BANK = flags.DEFINE_integer("bank_patches", 20000, "Patches of the random bank.
 _SCENES = 64
 _READS = 300
 _MIB = 2**20
-_EMBEDDINGS = "embeddings.npy"
 
 
 def main() -> None:
@@ -111,7 +110,7 @@ def _write_random_bank(config: config_lib.ExperimentConfig, directory: pathlib.P
 
     bank = patch_bank_writer.build(scenes(), directory, count // n * n, side, features)
     embeddings = random.normal(size=(len(bank), config.cooccurrence.encoder.feature_dim)).astype(np.float32)
-    np.save(directory / _EMBEDDINGS, embeddings)
+    np.save(directory / EMBEDDINGS, embeddings)
 
 
 def _open_and_read(directory: pathlib.Path, config: config_lib.ExperimentConfig) -> tuple[PatchBank, int]:
@@ -119,7 +118,7 @@ def _open_and_read(directory: pathlib.Path, config: config_lib.ExperimentConfig)
     process, random = psutil.Process(), np.random.default_rng(2)
     shape = (config.training.batch_size, config.data.max_objects, config.candidates.k_train + 1)
     before = process.memory_info().rss
-    bank = PatchBank.open(directory, directory / _EMBEDDINGS)
+    bank = PatchBank.open(directory, directory / EMBEDDINGS)
     bank.scene_rows(config.data.max_objects)
     peak = 0
     for _ in tqdm(range(_READS), desc="reading the bank", unit="batch"):

@@ -95,8 +95,8 @@ class SceneGraph:
         return ", ".join(said + [name for index, name in enumerate(self.objects) if index not in named])
 
 
-def load_scenes(path, vocabulary: Vocabulary, max_objects: int, max_triples: int) -> list[SceneGraph]:
-    """Reads a file of one scene or a list of scenes.
+def load_scenes(path, vocabulary: Optional[Vocabulary], max_objects: int, max_triples: int) -> list[SceneGraph]:
+    """Reads a file of one scene or a list of scenes; see `parse_scenes`.
 
     Raises:
       SceneError: the file cannot be read, is not JSON, or holds a scene that cannot be used.
@@ -110,8 +110,10 @@ def load_scenes(path, vocabulary: Vocabulary, max_objects: int, max_triples: int
     return parse_scenes(content, vocabulary, max_objects, max_triples)
 
 
-def parse_scenes(content, vocabulary: Vocabulary, max_objects: int, max_triples: int) -> list[SceneGraph]:
+def parse_scenes(content, vocabulary: Optional[Vocabulary], max_objects: int, max_triples: int) -> list[SceneGraph]:
     """Checks decoded JSON, one scene or a list of them, against a vocabulary and the sizes a model is built for.
+
+    Without a vocabulary (None) any name will do: for those who ask a server, which knows its own.
 
     Raises:
       SceneError: with one sentence naming the scene, the value and the mend.
@@ -125,9 +127,10 @@ def parse_scenes(content, vocabulary: Vocabulary, max_objects: int, max_triples:
 class _SceneParser:
     """Checks one scene; `where` opens every message."""
 
-    def __init__(self, where: str, vocabulary: Vocabulary, max_objects: int, max_triples: int):
+    def __init__(self, where: str, vocabulary: Optional[Vocabulary], max_objects: int, max_triples: int):
         self.where = where
-        self.vocabulary = vocabulary
+        self.known_objects = vocabulary and vocabulary.objects[1:]
+        self.known_predicates = vocabulary and vocabulary.predicates[1:]
         self.max_objects = max_objects
         self.max_triples = max_triples
 
@@ -153,12 +156,13 @@ class _SceneParser:
             self._fail("has no objects; name at least one")
         if len(names) > self.max_objects:
             self._fail(f"has {len(names)} objects; this model takes at most {self.max_objects}")
-        return tuple(self._known(f"object {i}", name, self.vocabulary.objects[1:]) for i, name in enumerate(names))
+        return tuple(self._name(f"object {i}", name, self.known_objects) for i, name in enumerate(names))
 
-    def _known(self, what: str, name, known: Sequence[str]) -> str:
-        if not isinstance(name, str):
+    def _name(self, what: str, name, known: Optional[Sequence[str]]) -> str:
+        # Half a surrogate pair, say, is text in JSON and yet no text.
+        if not isinstance(name, str) or not name or not name.isprintable():
             self._fail(f"has {name!r} as {what}; it must be a name")
-        if name not in known:
+        if known is not None and name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
             self._fail(f"has the unknown name {name!r} as {what}; the nearest known are {', '.join(near)}")
         return name
@@ -181,7 +185,7 @@ class _SceneParser:
                 self._fail(f"has the index {index!r} in relationship {position}; it must be from 0 to {count - 1}")
         if subject == target:
             self._fail(f"relates object {subject} to itself in relationship {position}; name two objects")
-        name = self._known(f"predicate of relationship {position}", predicate, self.vocabulary.predicates[1:])
+        name = self._name(f"predicate of relationship {position}", predicate, self.known_predicates)
         return subject, name, target
 
     def _one_each(self, key: str, values, count: int, check):
@@ -200,7 +204,7 @@ class _SceneParser:
         return tuple(float(value) for value in box)
 
     def _patch(self, position: int, patch) -> int:
-        if not _is_int(patch) or patch < 0:
+        if not _is_int(patch) or not 0 <= patch < 2**63:
             self._fail(f"has the patch {patch!r} for object {position}; it must be a patch id of the bank, or null")
         return patch
 

@@ -68,6 +68,16 @@ class Workspace:
             config.training.steps if stage == "retrievegan" else 0
         )
 
+    def follows_inputs(self, stage: str) -> bool:
+        """Whether a stage before the main training was made from its inputs as they lie here, by any configuration."""
+        manifest = self._manifest(self.root / stage)
+        inputs = [self._manifest(self.root / name).get("fingerprint") for name in STAGES[stage]]
+        return manifest.get("fingerprint") == _hash(manifest.get("configuration"), inputs)
+
+    def partial(self, stage: str) -> pathlib.Path:
+        """The folder in which a stage is made, and which a killed run leaves behind."""
+        return self.root / f".{stage}.partial"
+
     @contextlib.contextmanager
     def making(self, stage: str, config: config_lib.ExperimentConfig) -> Iterator[pathlib.Path]:
         """Gives the folder in which to make a stage, and moves it to its place when the block ends well.
@@ -75,7 +85,7 @@ class Workspace:
         What an earlier, killed run left there is given again if it was made from the same configuration and inputs, so
         that training can resume; else it is removed.
         """
-        partial = self.root / f".{stage}.partial"
+        partial = self.partial(stage)
         mark = {"fingerprint": fingerprint(stage, config)}
         if partial.exists() and self._manifest(partial, "pending.json") != mark:
             shutil.rmtree(partial)
@@ -133,7 +143,11 @@ class Workspace:
 
 def fingerprint(stage: str, config: config_lib.ExperimentConfig) -> str:
     """A short hash of all that a stage's result depends on: its configuration and, in turn, its inputs'."""
-    content = {"part": _part(stage, config), "inputs": [fingerprint(name, config) for name in STAGES[stage]]}
+    return _hash(_part(stage, config), [fingerprint(name, config) for name in STAGES[stage]])
+
+
+def _hash(part, inputs) -> str:
+    content = {"part": part, "inputs": inputs}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -150,8 +164,16 @@ def _part(stage: str, config: config_lib.ExperimentConfig) -> dict:
     if stage == "candidates":
         return {stage: _without(tree[stage], "k_train")}
     rooms = {name: tree[name] for name in ("retrieval", "generator", "discriminators", "losses")}
+    rooms["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
     training = _without(tree["training"], "steps", *_REPORTING)
     return {**rooms, "training": training, "k_train": config.candidates.k_train, "seed": config.seed}
+
+
+def _read_fields(network: dict) -> dict:
+    """The fields that the feature network is made from: VGG19 reads none of a handle's, and the other way round."""
+    if network["handle"]:
+        return _without(network, "weights")
+    return _without(network, "handle", "signature", "input_range", "input_size")
 
 
 def _without(tree: dict, *keys: str) -> dict:

@@ -9,7 +9,7 @@ from conftest import tiny_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rgan_tf import losses
-from rgan_tf.training import loop, stages
+from rgan_tf.training import artifacts, loop, stages
 from rgan_tf.workspace import Workspace
 
 
@@ -86,10 +86,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(workspace_copy, monk
 
 
 def test_averaged_weights_are_used_where_kept(tiny_workspace):
-    from rgan_tf.generate import SceneGenerator
-
-    values = checkpoint_values(tiny_workspace.directory("retrievegan"))
-    kernel = SceneGenerator(tiny_workspace)._model.retrieval.patch_encoder.trainable_variables[0].numpy()
+    values, names = checkpoint_values(tiny_workspace.directory("retrievegan")), artifacts.vocabulary(tiny_workspace)
+    model = artifacts.trained_model(tiny_workspace, tiny_config(), names, tiny_config().patch_bank.patch_size)
+    kernel = model.retrieval.patch_encoder.trainable_variables[0].numpy()
     same = [name for name, value in values.items() if value.shape == kernel.shape and np.array_equal(value, kernel)]
     assert same and all("generator_optimizer" in name for name in same), "averages live in the optimizer"
 

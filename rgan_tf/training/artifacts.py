@@ -5,15 +5,13 @@ import tensorflow as tf
 
 from pipelines import datasets
 from pipelines.input_pipeline import BankReader, SceneSource
-from pipelines.patch_bank import PatchBank
+from pipelines.patch_bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf.models.graph_encoder import GraphEncoder
-from rgan_tf.scene_graph import Vocabulary
+from rgan_tf.models.retrievegan import RetrieveGAN
+from rgan_tf.scene_graph import SceneGraph, Vocabulary, pad_scenes
 from rgan_tf.training import loop
 from rgan_tf.workspace import Workspace
-
-# Of the co-occurrence stage: float32 [M, D_o], one row a patch of the bank.
-EMBEDDINGS = "embeddings.npy"
 
 
 def vocabulary(workspace: Workspace) -> Vocabulary:
@@ -57,6 +55,27 @@ def pretrained_graph_encoder(workspace: Workspace, config: config_lib.Experiment
     encoder = graph_encoder(config, vocabulary(workspace))
     load_pretrained(encoder, workspace, config)
     return encoder
+
+
+def trained_model(
+    workspace: Workspace, config: config_lib.ExperimentConfig, names: Vocabulary, patch_size: int
+) -> RetrieveGAN:
+    """The model of the newest checkpoint, with averaged weights where training kept them.
+
+    Raises:
+      WorkspaceError: the workspace has not been trained.
+    """
+    n, k, side = config.data.max_objects, config.candidates.k_max, patch_size
+    scene = SceneGraph((names.objects[1],))
+    padded = pad_scenes([scene], names, n, config.data.max_triples)
+    batch = {name: tf.constant(value) for name, value in padded.items()}
+    batch["candidate_patches"] = tf.zeros([1, n, k, side, side, 3])
+    batch["candidate_mask"] = tf.ones([1, n, k], bool)
+    batch["scene_seed"] = tf.zeros([1, 2], tf.int32)
+    model = RetrieveGAN(config, names.num_objects, names.num_predicates)
+    model.generate(batch)
+    loop.restore_model(workspace.directory("retrievegan"), "generator", model, config.training.optimizer)
+    return model
 
 
 def load_pretrained(encoder: GraphEncoder, workspace: Workspace, config: config_lib.ExperimentConfig) -> None:

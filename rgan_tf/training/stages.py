@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from pipelines import datasets, input_pipeline, patch_bank_writer, prefilter
+from pipelines import datasets, input_pipeline, patch_bank_writer, prefilter, removed_patches
 from pipelines.input_pipeline import BankReader, SceneSource
-from pipelines.patch_bank import PatchBank
+from pipelines.patch_bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.ops import pixels
@@ -103,7 +103,7 @@ class StageRunner:
             loop.train(trainer, run)
 
     def build_patch_bank(self) -> None:
-        """Crops, graph features and provenance of every training object."""
+        """Crops, graph features and provenance of every training object; what was removed once stays removed."""
         source = artifacts.scene_source(self.workspace, self.config, "train")
         features, _, _ = self._graph_features(self._encode_function(), "train")
         counts = [len(record["objects"]["category"]) for _, record in source.records().as_numpy_iterator()]
@@ -115,6 +115,16 @@ class StageRunner:
                 self.config.patch_bank.patch_size,
                 self.config.graph_encoder.embedding_dim,
             )
+            self._remove_again(directory)
+
+    def _remove_again(self, bank_directory: pathlib.Path) -> None:
+        """Takes out of a new bank, and out of what an earlier one of its kind left behind, what was removed before."""
+        report = removed_patches.erase_from_bank(bank_directory, self.workspace.root)
+        report += removed_patches.erase_from_derived(
+            self.workspace, bank_directory, lambda stage: self.workspace.is_current(stage, self.config)
+        )
+        for line in report:
+            print(f"patch_bank: {line}", flush=True)
 
     def find_candidates(self) -> None:
         """For every object of every split, the bank rows nearest to it by graph features, its own scene left out."""
@@ -154,7 +164,7 @@ class StageRunner:
                     "co-occurrence",
                 )
                 loop.train(CooccurrenceTrainer(encoder, self.config), run)
-            _embed_bank(encoder, bank, directory / artifacts.EMBEDDINGS)
+            _embed_bank(encoder, bank, directory / EMBEDDINGS)
 
     def train_retrievegan(self) -> None:
         """The full model."""
@@ -207,11 +217,12 @@ def _decoded_scenes(source: SceneSource, features: np.ndarray) -> Iterator[dict]
 
 
 def _embed_bank(encoder: PatchEncoder, bank: PatchBank, path: pathlib.Path) -> None:
-    """Writes the embeddings of all patches, batch by batch."""
+    """Writes the embeddings of all patches, batch by batch; zeros for removed ones."""
     embed = tf.function(lambda patches: encoder(pixels.to_float(patches)))
     shape = (len(bank), encoder(tf.zeros([1, bank.patch_size, bank.patch_size, 3])).shape[-1])
     embeddings = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    removed = bank.removed
     for start in tqdm(range(0, len(bank), _EMBEDDING_BATCH), desc="co-occurrence embeddings", unit="batch"):
         rows = np.arange(start, min(start + _EMBEDDING_BATCH, len(bank)))
-        embeddings[rows] = embed(bank.gather_patches(rows)).numpy()
+        embeddings[rows] = np.where(removed[rows, None], 0.0, embed(bank.gather_patches(rows)))
     embeddings.flush()

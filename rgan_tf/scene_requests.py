@@ -1,0 +1,153 @@
+"""What is asked of a model that draws scenes, and what it answers, in one form for workspace, SavedModel and server.
+
+Signatures take scene graphs as padded arrays of names and indices (docs/serving.md); this turns `SceneGraph`s into
+them, and their outputs into `GeneratedScene`s. Nothing here needs TensorFlow.
+"""
+
+import io
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Optional
+
+import numpy as np
+from PIL import Image
+
+from rgan_tf.errors import UserError
+from rgan_tf.scene_graph import SceneGraph
+
+GENERATE, WITH_LAYOUT, WITH_PATCHES = "serving_default", "generate_with_layout", "generate_with_patches"
+# The outputs from which a GeneratedScene is made.
+OUTPUTS = ("png_bytes", "boxes", "patch_ids", "patch_source", "patch_license", "patch_png_bytes")
+# How the runtime words a failed assertion; the served graph's hold one sentence.
+_ASSERTION = re.compile(r"assertion failed: \[(.*?\.)\]", re.DOTALL)
+# Stands for a box or a patch that is left open.
+OPEN = -1
+
+
+class GeneratedScene(NamedTuple):
+    """One picture and how it came about.
+
+    image uint8 [H, W, 3]; boxes float32 [n, 4]; patches uint8 [n, h, w, 3]; patch_ids int64 [n], their bank ids;
+    sources, their pictures' ids; licenses, those pictures' licences, "" where unknown.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    patches: np.ndarray
+    patch_ids: np.ndarray
+    sources: list[str]
+    licenses: list[str]
+
+
+def pick_signature(scenes: Sequence[SceneGraph]) -> str:
+    """The plainest signature that can say what the scenes fix."""
+    if any(patch is not None for scene in scenes for patch in scene.patches or ()):
+        return WITH_PATCHES
+    if any(box is not None for scene in scenes for box in scene.boxes or ()):
+        return WITH_LAYOUT
+    return GENERATE
+
+
+def to_inputs(
+    scenes: Sequence[SceneGraph], signature: str, max_objects: int, max_triples: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The inputs of a generating signature for a batch of scenes.
+
+    Args:
+      scenes: at most `max_objects` objects and `max_triples` relationships each.
+      signature: one of the three that generate; what it cannot say of a scene is left out.
+      max_objects: N of the model.
+      max_triples: T of the model.
+      seed: of every scene; the same seed gives the same picture.
+
+    Returns:
+      Arrays by input name; names are UTF-8 bytes in object arrays.
+
+    Raises:
+      UserError: a scene is larger than the model takes, or the signature generates nothing.
+    """
+    if signature not in (GENERATE, WITH_LAYOUT, WITH_PATCHES):
+        raise UserError(
+            f"The signature {signature!r} does not generate; use {GENERATE}, {WITH_LAYOUT}, {WITH_PATCHES}."
+        )
+    batch = len(scenes)
+    inputs = {
+        "object_names": np.full((batch, max_objects), b"", object),
+        "subjects": np.full((batch, max_triples), OPEN, np.int32),
+        "predicates": np.full((batch, max_triples), b"", object),
+        "objects_of": np.full((batch, max_triples), OPEN, np.int32),
+        "seed": np.full((batch,), seed, np.int64),
+    }
+    if signature != GENERATE:
+        inputs["boxes"] = np.full((batch, max_objects, 4), OPEN, np.float32)
+    if signature == WITH_PATCHES:
+        inputs["patch_ids"] = np.full((batch, max_objects), OPEN, np.int64)
+    for b, scene in enumerate(scenes):
+        _check_size(b, scene, max_objects, max_triples)
+        for i, name in enumerate(scene.objects):
+            inputs["object_names"][b, i] = name.encode()
+        for i, (subject, predicate, target) in enumerate(scene.relationships):
+            inputs["subjects"][b, i], inputs["objects_of"][b, i] = subject, target
+            inputs["predicates"][b, i] = predicate.encode()
+        _fill(inputs.get("boxes"), b, scene.boxes)
+        _fill(inputs.get("patch_ids"), b, scene.patches)
+    return inputs
+
+
+def _check_size(number: int, scene: SceneGraph, max_objects: int, max_triples: int) -> None:
+    counts = (("objects", len(scene.objects), max_objects), ("relationships", len(scene.relationships), max_triples))
+    for kind, count, most in counts:
+        if count > most:
+            raise UserError(f"Scene {number} has {count} {kind}; this model takes at most {most}.")
+
+
+def _fill(array, scene: int, values) -> None:
+    for i, value in enumerate(values or ()):
+        if array is not None and value is not None:
+            array[scene, i] = value
+
+
+def from_outputs(scenes: Sequence[SceneGraph], outputs: Mapping[str, np.ndarray]) -> list[GeneratedScene]:
+    """The answers of a generating signature, without padding; needs the outputs named in `OUTPUTS`."""
+    answers = []
+    for b, scene in enumerate(scenes):
+        n = len(scene.objects)
+        answers.append(
+            GeneratedScene(
+                image=_decoded(outputs["png_bytes"][b]),
+                boxes=np.asarray(outputs["boxes"][b, :n]),
+                patches=np.stack([_decoded(png) for png in outputs["patch_png_bytes"][b, :n]]),
+                patch_ids=np.asarray(outputs["patch_ids"][b, :n]),
+                sources=[source.decode() for source in outputs["patch_source"][b, :n]],
+                licenses=[license.decode() for license in outputs["patch_license"][b, :n]],
+            )
+        )
+    return answers
+
+
+def _decoded(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB"))
+
+
+def refusal(message: str) -> Optional[str]:
+    """The sentence by which a served graph refused a request, out of the runtime's message; None for other errors."""
+    found = _ASSERTION.search(message)
+    return found.group(1) if found else None
+
+
+def save_picture(picture: Image.Image, path) -> None:
+    """Writes a PNG beside and renames it, so that a picture is whole or not there.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    path = pathlib.Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.partial")
+        picture.save(beside, format="PNG")
+        os.replace(beside, path)
+    except OSError as error:
+        raise UserError(f"The picture cannot be written to {path}: {error.strerror}.") from error

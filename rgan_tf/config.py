@@ -6,19 +6,14 @@ can tell from it which of its artifacts are current.
 """
 
 import dataclasses
-import difflib
 
 from official.modeling import hyperparams
 
-from rgan_tf.errors import UserError
+from rgan_tf.config_checks import ConfigError, at_least, interval, one_of
 
 BUILDERS = ("synthetic_scenes", "coco_stuff")
 ADVERSARIAL_KINDS = ("modified", "minimax", "hinge", "least_squares")
 DISTRIBUTION_STRATEGIES = ("off", "one_device", "mirrored", "multi_worker_mirrored")
-
-
-class ConfigError(UserError):
-    """A configuration that cannot be used; the message names the field, its value and the mend."""
 
 
 @dataclasses.dataclass
@@ -171,15 +166,22 @@ class DiscriminatorsConfig(hyperparams.Config):
 
 @dataclasses.dataclass
 class FeatureNetworkConfig(hyperparams.Config):
-    """The perceptual network: VGG19 up to the given layers.
+    """The perceptual network: VGG19 up to the given layers, or any network that was exported as a SavedModel."""
 
-    `weights`: "imagenet" (downloaded by Keras), "random", or the path of a .npz or .h5 file.
-    """
-
+    # VGG19's: "imagenet" (downloaded by Keras), "random", or the path of a .npz or .h5 file.
     weights: str = "imagenet"
     layers: list[str] = dataclasses.field(
         default_factory=lambda: ["block1_conv2", "block2_conv2", "block3_conv2", "block4_conv2", "block5_conv2"]
     )
+    # A SavedModel instead of VGG19: a folder, an archive, or an address that tensorflow_hub resolves. A SavedModel is a
+    # program: name one that you trust. Then `weights` is not read, and `layers` are the names of its outputs.
+    handle: str = ""
+    # Of the SavedModel; "" is its own call rather than one of its signatures.
+    signature: str = "serving_default"
+    # Lowest and highest pixel value that it takes.
+    input_range: list[float] = dataclasses.field(default_factory=lambda: [0.0, 1.0])
+    # Side to which pictures are resized for it; 0 leaves them alone unless it has a fixed size.
+    input_size: int = 0
 
 
 @dataclasses.dataclass
@@ -250,14 +252,16 @@ class ExperimentConfig(hyperparams.Config):
             _validate_training(f"{stage}.training".lstrip("."), config)
 
     def _validate_names(self) -> None:
-        _one_of("data.builder", self.data.builder, BUILDERS)
-        _one_of("candidates.backend", self.candidates.backend, ("scann", "exact"))
-        _one_of("retrieval.distance", self.retrieval.distance, ("squared_euclidean", "euclidean"))
-        _one_of("retrieval.query_update", self.retrieval.query_update, ("running_average", "mean_of_selected"))
-        _one_of("losses.adversarial", self.losses.adversarial, ADVERSARIAL_KINDS)
-        _one_of("runtime.distribution_strategy", self.runtime.distribution_strategy, DISTRIBUTION_STRATEGIES)
+        one_of("data.builder", self.data.builder, BUILDERS)
+        one_of("candidates.backend", self.candidates.backend, ("scann", "exact"))
+        one_of("retrieval.distance", self.retrieval.distance, ("squared_euclidean", "euclidean"))
+        one_of("retrieval.query_update", self.retrieval.query_update, ("running_average", "mean_of_selected"))
+        one_of("losses.adversarial", self.losses.adversarial, ADVERSARIAL_KINDS)
+        one_of("runtime.distribution_strategy", self.runtime.distribution_strategy, DISTRIBUTION_STRATEGIES)
+        if not self.losses.feature_network.layers:
+            raise ConfigError("losses.feature_network.layers is empty; name at least one layer, or output of a handle.")
         for room in ("generator", "discriminators"):
-            _one_of(f"{room}.normalization", getattr(self, room).normalization, ("instance", "group", "none"))
+            one_of(f"{room}.normalization", getattr(self, room).normalization, ("instance", "group", "none"))
         if self.data.builder == "coco_stuff" and not self.data.source_dir:
             raise ConfigError(
                 "data.source_dir is empty; coco_stuff needs the folder that holds images/ and annotations/."
@@ -265,14 +269,15 @@ class ExperimentConfig(hyperparams.Config):
 
     def _validate_sizes(self) -> None:
         data, candidates, generator = self.data, self.candidates, self.generator
-        _at_least(0, seed=self.seed)
-        _at_least(1, data__min_objects=data.min_objects, data__image_size=data.image_size)
+        at_least(0, seed=self.seed, losses__feature_network__input_size=self.losses.feature_network.input_size)
+        interval("losses.feature_network.input_range", self.losses.feature_network.input_range)
+        at_least(1, data__min_objects=data.min_objects, data__image_size=data.image_size)
         for split in ("train_scenes", "validation_scenes", "test_scenes"):
-            _at_least(1, **{f"data__{split}": getattr(data, split)})
-        _at_least(1, patch_bank__patch_size=self.patch_bank.patch_size, candidates__k_train=candidates.k_train)
-        _at_least(data.min_objects, data__max_objects=data.max_objects)
-        _at_least(data.max_objects, data__max_triples=data.max_triples)
-        _at_least(candidates.k_train, candidates__k_max=candidates.k_max)
+            at_least(1, **{f"data__{split}": getattr(data, split)})
+        at_least(1, patch_bank__patch_size=self.patch_bank.patch_size, candidates__k_train=candidates.k_train)
+        at_least(data.min_objects, data__max_objects=data.max_objects)
+        at_least(data.max_objects, data__max_triples=data.max_triples)
+        at_least(candidates.k_train, candidates__k_max=candidates.k_max)
         if self.retrieval.temperature_end <= 0 or self.retrieval.inference_temperature <= 0:
             raise ConfigError("retrieval temperatures must be above 0.")
         upsampled = generator.canvas_size * 2 ** len(generator.decoder_widths)
@@ -293,7 +298,7 @@ LOSS_TERMS = ("sel_gt", "sel_occur", "adv_img", "recon_img", "p_img", "adv_obj",
 
 def _validate_training(path: str, training: TrainingConfig) -> None:
     for field in ("batch_size", "steps", "summary_interval", "checkpoint_interval", "keep_checkpoints"):
-        _at_least(1, **{f"{path}.{field}": getattr(training, field)})
+        at_least(1, **{f"{path}.{field}": getattr(training, field)})
     for field in ("checkpoint_interval", "panel_interval"):
         if getattr(training, field) % training.summary_interval:
             raise ConfigError(
@@ -302,16 +307,3 @@ def _validate_training(path: str, training: TrainingConfig) -> None:
             )
     if not 0 <= training.optimizer.ema_momentum < 1:
         raise ConfigError(f"{path}.optimizer.ema_momentum is {training.optimizer.ema_momentum}; it must be in [0, 1).")
-
-
-def _one_of(field: str, value: str, allowed) -> None:
-    if value not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ConfigError(f"{field} is {value!r}; it must be one of {', '.join(allowed)}{hint}.")
-
-
-def _at_least(low, **fields) -> None:
-    for field, value in fields.items():
-        if value < low:
-            raise ConfigError(f"{field.replace('__', '.')} is {value}; it must be at least {low}.")

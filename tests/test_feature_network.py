@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.config import ConfigError, FeatureNetworkConfig
-from rgan_tf.models.feature_network import FeatureNetwork, FeatureWeightsError
+from rgan_tf.models.feature_network import FeatureNetwork
+from rgan_tf.models.feature_weights import FeatureWeightsError
 
 WEIGHTS_DIR = pathlib.Path(
     os.environ.get("RGAN_TF_WEIGHTS_DIR", pathlib.Path(__file__).parents[2] / "shared" / "data" / "weights")

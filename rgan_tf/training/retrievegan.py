@@ -8,7 +8,7 @@ from pipelines.input_pipeline import to_device
 from rgan_tf import config as config_lib
 from rgan_tf import losses
 from rgan_tf.models.discriminators import ImageDiscriminator, ObjectDiscriminator
-from rgan_tf.models.feature_network import FeatureNetwork
+from rgan_tf.models.feature_network import FeatureFunction, make_feature_network
 from rgan_tf.models.retrievegan import RetrieveGAN, TrainingPass
 from rgan_tf.ops.box_sampling import box_iou, crop
 from rgan_tf.ops.relaxed_subset import RetrievalResult
@@ -21,7 +21,7 @@ class Models(NamedTuple):
     retrievegan: RetrieveGAN
     image_discriminator: ImageDiscriminator
     object_discriminator: ObjectDiscriminator
-    feature_network: FeatureNetwork
+    feature_network: FeatureFunction
 
     @classmethod
     def create(cls, config: config_lib.ExperimentConfig, num_objects: int, num_predicates: int) -> "Models":
@@ -30,7 +30,7 @@ class Models(NamedTuple):
             RetrieveGAN(config, num_objects, num_predicates),
             ImageDiscriminator(config.discriminators),
             ObjectDiscriminator(config.discriminators, num_objects),
-            FeatureNetwork(config.losses.feature_network),
+            make_feature_network(config.losses.feature_network),
         )
 
 

@@ -35,3 +35,13 @@ def tiny_workspace(tmp_path_factory):
     workspace = Workspace(tmp_path_factory.mktemp("tiny"))
     StageRunner(workspace, tiny_config(), tf.distribute.get_strategy()).run()
     return workspace
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_workspace, tmp_path_factory):
+    """The folder of an exported model's versions, version 1 made from `tiny_workspace`; tests must not write to it."""
+    from export.saved_model import export
+
+    directory = tmp_path_factory.mktemp("export") / "rgan_tf"
+    export(tiny_workspace, directory)
+    return directory

@@ -1,0 +1,1 @@
+"""Trained models for others to use: SavedModels, TF Serving, TF Hub, clients."""

@@ -1,0 +1,233 @@
+"""What a served model does: the signatures, from names and seeds to pictures, in one graph of stock operations.
+
+A request is checked, its scene graphs encoded, each object's candidates searched in the bank, patches retrieved, and
+the picture synthesized. Everything that chooses runs scene by scene on shapes of its own, so that no choice can depend
+on what else is in the batch, even by rounding; pictures are then synthesized as one batch.
+"""
+
+from collections.abc import Sequence
+from typing import Callable, NamedTuple
+
+import tensorflow as tf
+
+from export import request_checks
+from export.request_checks import SceneReader
+from export.served_bank import ServedBank
+from rgan_tf import config as config_lib
+from rgan_tf import scene_requests
+from rgan_tf.models.graph_encoder import GraphEncoder
+from rgan_tf.models.retrievegan import RetrieveGAN
+from rgan_tf.ops import pixels, relaxed_subset
+from rgan_tf.training.graph_encoder import encode_graph
+
+RETRIEVE, SYNTHESIZE = "retrieve", "synthesize"
+_TYPES = {
+    "object_names": tf.string,
+    "subjects": tf.int32,
+    "predicates": tf.string,
+    "objects_of": tf.int32,
+    "seed": tf.int64,
+    "boxes": tf.float32,
+    "patch_ids": tf.int64,
+}
+
+Tensors = dict[str, tf.Tensor]
+
+
+class Retrieval(NamedTuple):
+    """rows int32 [B, N, k], -1 where there are fewer; chosen int32 [B, N], rows, -1 where an object is padding; scores
+    float32 [B, N, k]: minus the distance to the query after the last round, so of fitting the chosen patches.
+    """
+
+    rows: tf.Tensor
+    chosen: tf.Tensor
+    scores: tf.Tensor
+
+
+class SceneService:
+    """Answers requests with a trained model and the bank it was exported with."""
+
+    def __init__(
+        self,
+        model: RetrieveGAN,
+        prefilter: GraphEncoder,
+        bank: ServedBank,
+        reader: SceneReader,
+        config: config_lib.ExperimentConfig,
+    ):
+        """Takes built parts: `prefilter` is the graph encoder by whose features the bank was made."""
+        self._model, self._prefilter, self._bank, self._reader = model, prefilter, bank, reader
+        self._config = config
+        # Traced once and shared by all that call them.
+        self._draw, self._retrieve, self._synthesize = map(
+            _traced, (self._draw_scenes, self._retrieve_scenes, self._synthesize_scenes)
+        )
+        n = config.data.max_objects
+        graph = reader.graph_sizes()
+        self._sizes = {**graph, "seed": (), "boxes": (n, 4), "patch_ids": (n,)}
+        asked = [*graph, "seed"]
+        self.inputs = {
+            scene_requests.GENERATE: asked,
+            scene_requests.WITH_LAYOUT: [*asked, "boxes"],
+            scene_requests.WITH_PATCHES: [*asked, "boxes", "patch_ids"],
+            RETRIEVE: asked,
+            SYNTHESIZE: ["object_names", "boxes", "patch_ids"],
+        }
+
+    def generate(self, inputs: Tensors) -> Tensors:
+        """Pictures of scene graphs, with boxes and patches left open where the inputs say so or have none."""
+        inputs, graph = self._read(inputs)
+        mask = graph["object_mask"]
+        pinned = tf.fill(tf.shape(mask), -1)
+        boxes, box_given = tf.zeros(tf.concat([tf.shape(mask), [4]], axis=0)), tf.zeros_like(mask)
+        if "patch_ids" in inputs:
+            rows = self._bank.rows_of(inputs["patch_ids"])
+            pinned = request_checks.read_patches(inputs["patch_ids"], rows, mask, all_given=False)
+        if "boxes" in inputs:
+            boxes, box_given = request_checks.read_boxes(inputs["boxes"], mask, all_given=False)
+        graph = self._with_candidates(graph, inputs["object_names"], pinned)
+        return self._draw(graph, inputs["seed"], boxes, box_given, pinned)
+
+    def retrieve(self, inputs: Tensors) -> Tensors:
+        """Each object's candidates, the best fitting first, and the place of the one that generation takes."""
+        inputs, graph = self._read(inputs)
+        nothing = tf.fill(tf.shape(graph["objects"]), -1)
+        graph = self._with_candidates(graph, inputs["object_names"], nothing)
+        found = self._retrieve(graph, inputs["seed"], nothing)
+        order = tf.argsort(found.scores, direction="DESCENDING", stable=True)
+        rows = tf.gather(found.rows, order, batch_dims=2)
+        place = tf.argmax(tf.equal(rows, found.chosen[..., None]), axis=-1, output_type=tf.int32)
+        return {
+            **self._bank.describe(rows),
+            "scores": tf.gather(found.scores, order, batch_dims=2),
+            "choice": tf.where(graph["object_mask"], place, -1),
+        }
+
+    def synthesize(self, inputs: Tensors) -> Tensors:
+        """The picture of given patches on a given layout, without relations between the objects."""
+        inputs, graph = self._read(inputs)
+        mask = graph["object_mask"]
+        boxes, _ = request_checks.read_boxes(inputs["boxes"], mask, all_given=True)
+        rows = self._bank.rows_of(inputs["patch_ids"])
+        rows = request_checks.read_patches(inputs["patch_ids"], rows, mask, all_given=True)
+        return self._synthesize(rows, boxes, graph)
+
+    def pad(self, inputs: Tensors) -> Tensors:
+        """Inputs of any number of objects and triples, padded to the model's."""
+        return request_checks.pad_inputs(inputs, {name: self._sizes[name] for name in inputs})
+
+    def specs(self, names: Sequence[str], static: bool) -> dict[str, tf.TensorSpec]:
+        """Specifications of inputs: with the model's sizes, or of any number of objects and triples."""
+
+        def shape(size):
+            return [None, *size] if static or not size else [None, None, *size[1:]]
+
+        return {name: tf.TensorSpec(shape(self._sizes[name]), _TYPES[name], name) for name in names}
+
+    def _read(self, inputs: Tensors) -> tuple[Tensors, Tensors]:
+        inputs = request_checks.check_shapes(inputs, {name: self._sizes[name] for name in inputs})
+        return inputs, self._reader.read(inputs)
+
+    def _with_candidates(self, graph: Tensors, names: tf.Tensor, pinned: tf.Tensor) -> Tensors:
+        counts = self._bank.category_counts()
+        objects = request_checks.require_candidates(graph["objects"], names, graph["object_mask"], counts, pinned)
+        return {**graph, "objects": objects}
+
+    def _draw_scenes(
+        self, graph: Tensors, seed: tf.Tensor, boxes: tf.Tensor, box_given: tf.Tensor, pinned: tf.Tensor
+    ) -> Tensors:
+        boxes = tf.where(box_given[..., None], boxes, encode_graph(self._model.graph_encoder, graph).boxes)
+        chosen = self._retrieve(graph, seed, pinned).chosen
+        provenance = self._bank.describe(chosen)
+        provenance["patch_png_bytes"] = provenance.pop("png_bytes")
+        return {**self._synthesize(chosen, boxes, graph), "boxes": boxes, **provenance}
+
+    def _retrieve_scenes(self, graph: Tensors, seed: tf.Tensor, pinned: tf.Tensor) -> Retrieval:
+        """Candidates and choice, scene by scene."""
+        scene_seed = tf.stack(
+            [tf.cast(tf.math.floormod(seed, 2**31), tf.int32), tf.zeros_like(seed, tf.int32)], axis=-1
+        )
+        n, k = self._config.data.max_objects, self._config.candidates.k_max
+        return tf.map_fn(
+            self._retrieve_scene,
+            {**graph, "scene_seed": scene_seed, "pinned": pinned},
+            fn_output_signature=Retrieval(
+                tf.TensorSpec([n, k], tf.int32), tf.TensorSpec([n], tf.int32), tf.TensorSpec([n, k], tf.float32)
+            ),
+        )
+
+    def _retrieve_scene(self, scene: Tensors) -> Retrieval:
+        batch = {name: value[None] for name, value in scene.items()}
+        queries = encode_graph(self._prefilter, batch).object_features[0]
+        rows = self._bank.candidates(queries, scene["objects"], self._config.candidates.k_max)
+        # A pinned patch takes the first place, and is the only one that may be chosen.
+        first = tf.where(scene["pinned"] >= 0, scene["pinned"], rows[:, 0])
+        rows = tf.concat([first[:, None], rows[:, 1:]], axis=1)
+        is_pinned = tf.pad(tf.cast(scene["pinned"] >= 0, tf.float32)[:, None], [[0, 0], [0, rows.shape[1] - 1]])
+        mask, features = rows >= 0, self._bank.embeddings(rows)
+        result = self._model.retrieve(features[None], mask[None], batch["scene_seed"], is_pinned[None])
+        distances = relaxed_subset.candidate_distances(features, result.query[0], self._config.retrieval.distance)
+        index = result.hard_index[0]
+        chosen = tf.where(index >= 0, tf.gather(rows, tf.maximum(index, 0), batch_dims=1), -1)
+        return Retrieval(rows, chosen, tf.where(mask, -distances, float("-inf")))
+
+    def _synthesize_scenes(self, rows: tf.Tensor, boxes: tf.Tensor, graph: Tensors) -> Tensors:
+        patches = pixels.to_float(self._bank.draw(rows))
+        image = pixels.to_uint8(self._model.synthesize(patches, boxes, graph))
+        return {"image": image, "png_bytes": tf.io.encode_png(image)}
+
+
+def _traced(function: Callable) -> tf.types.experimental.GenericFunction:
+    """A `tf.function` without autograph: nothing here branches in Python on a tensor, and tracing is twice as fast."""
+    return tf.function(function, autograph=False)
+
+
+def build(service: SceneService, kept: Sequence) -> tuple[tf.Module, dict]:
+    """The module to save, and its signatures.
+
+    The module has the callables `generate`, `retrieve` and `synthesize`, which take a scene of any size up to the
+    model's without padding; the signatures, batched by servers, are of fixed size.
+
+    Args:
+      service: what answers.
+      kept: everything that the graph reads: variables, tables.
+    """
+    module = tf.Module(name="retrievegan")
+    module.kept = list(kept)
+    answers = {RETRIEVE: service.retrieve, SYNTHESIZE: service.synthesize}
+    signatures = {}
+    for signature, names in service.inputs.items():
+        answer = answers.get(signature, service.generate)
+        function = _traced(lambda answer=answer, **inputs: answer(inputs))
+        signatures[signature] = function.get_concrete_function(**service.specs(names, static=True))
+    _add_callables(module, service)
+    return module, signatures
+
+
+def _add_callables(module: tf.Module, service: SceneService) -> None:
+    """Functions by argument, each traced for the arguments that may be left out."""
+
+    def padded(**inputs):
+        return service.pad({name: value for name, value in inputs.items() if value is not None})
+
+    @_traced
+    def generate(object_names, subjects, predicates, objects_of, seed, boxes=None, patch_ids=None):
+        graph = {"object_names": object_names, "subjects": subjects, "predicates": predicates, "objects_of": objects_of}
+        return service.generate(padded(**graph, seed=seed, boxes=boxes, patch_ids=patch_ids))
+
+    @_traced
+    def retrieve(object_names, subjects, predicates, objects_of, seed):
+        graph = {"object_names": object_names, "subjects": subjects, "predicates": predicates, "objects_of": objects_of}
+        return service.retrieve(padded(**graph, seed=seed))
+
+    @_traced
+    def synthesize(object_names, boxes, patch_ids):
+        return service.synthesize(padded(object_names=object_names, boxes=boxes, patch_ids=patch_ids))
+
+    asked = service.inputs[RETRIEVE]
+    for fixed in ((), ("boxes",), ("patch_ids",), ("boxes", "patch_ids")):
+        specs = service.specs([*asked, *fixed], static=False)
+        generate.get_concrete_function(*(specs.get(n) for n in service.inputs[scene_requests.WITH_PATCHES]))
+    retrieve.get_concrete_function(**service.specs(asked, static=False))
+    synthesize.get_concrete_function(**service.specs(service.inputs[SYNTHESIZE], static=False))
+    module.generate, module.retrieve, module.synthesize = generate, retrieve, synthesize

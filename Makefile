@@ -1,9 +1,11 @@
-# make demo: from nothing to a picture.  make test: lint and every test.  Choose an interpreter with PYTHON=….
-.PHONY: install demo test lint format clean
+# make demo: from nothing to a picture.  make serve: a server that draws the demo's scenes.  make test: lint and every
+# test.  Choose an interpreter with PYTHON=….
+.PHONY: install demo serve test lint format clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO := workspaces/demo
+EXPORTED := $(DEMO)/.exported
 
 # A name on the path is not enough: version managers leave shims that only fail, and Debian parts venv from Python.
 PYTHON = $(shell for name in python3.11 python3.10 python3.9; do \
@@ -29,6 +31,17 @@ demo: $(INSTALLED)
 	$(BIN)/python -m rgan_tf.train --config_file=configs/demo.yaml --workspace=$(DEMO)
 	$(BIN)/python -m rgan_tf.generate --workspace=$(DEMO) --scene=configs/scenes/synthetic.json --output=$(DEMO)/demo.png
 	@echo "The picture is $(DEMO)/demo.png"
+
+serve: $(EXPORTED)
+	$(BIN)/python -m export.serve --model_dir=$(DEMO)/export
+
+# The next version of the model, after each training.
+$(EXPORTED): $(DEMO)/retrievegan/checkpoint
+	$(BIN)/python -m export.saved_model --workspace=$(DEMO) --output=$(DEMO)/export
+	@touch $@
+
+$(DEMO)/retrievegan/checkpoint: | $(INSTALLED)
+	$(BIN)/python -m rgan_tf.train --config_file=configs/demo.yaml --workspace=$(DEMO)
 
 test: lint
 	$(BIN)/python -m pytest -q

@@ -9,10 +9,9 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from export import candidate_search
 from pipelines.patch_bank import PatchBank
 from rgan_tf.errors import UserError
-from rgan_tf.ops import pixels
+from rgan_tf.ops import candidate_search, pixels
 
 ENCODINGS = ("raw", "jpeg")
 _JPEG_QUALITY = 95

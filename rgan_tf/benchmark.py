@@ -26,7 +26,9 @@ from pipelines.input_pipeline import BankReader, SceneSource
 from pipelines.patch_bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf import config_files
+from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.ops.box_sampling import crop
+from rgan_tf.ops.candidate_search import nearest_rows
 from rgan_tf.training import loop, runtime
 from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
 
@@ -69,6 +71,7 @@ def _measure(config: config_lib.ExperimentConfig, directory: pathlib.Path) -> di
     trainer = RetrieveGANTrainer(models, config)
     step_seconds, waiting = _train(trainer, batches)
     parts = _parts(trainer, input_pipeline.to_device(batch))
+    search, forward = _serving(models.retrievegan, config, input_pipeline.to_device(batch))
     figures: dict[str, object] = {
         "configuration": _CONFIG_FILE.value,
         "device": tf.config.list_logical_devices()[-1].name,
@@ -80,6 +83,7 @@ def _measure(config: config_lib.ExperimentConfig, directory: pathlib.Path) -> di
         "bank_mib": sum(file.stat().st_size for file in (directory / "bank").iterdir()) / _MIB,
         "bank_resident_mib": bank_resident / _MIB,
     }
+    figures.update(search_seconds=search, generator_forward_seconds=forward, search_to_generator=search / forward)
     for name, seconds in parts.items():
         figures[f"{name}_seconds"] = seconds
         figures[f"{name}_share"] = seconds / step_seconds
@@ -179,6 +183,31 @@ def _parts(trainer: RetrieveGANTrainer, batch: dict[str, tf.Tensor]) -> dict[str
     return {name: _seconds(function, value) for name, (function, value) in timed.items()}
 
 
+def _serving(model: RetrieveGAN, config: config_lib.ExperimentConfig, batch: dict[str, tf.Tensor]):
+    """Seconds of the served search for one scene's objects, all of one category that is the whole bank, and of the
+    generator's forward pass for the same scene.
+    """
+    random, n = np.random.default_rng(3), config.data.max_objects
+    features = random.normal(size=(_BANK.value + n, config.graph_encoder.embedding_dim)).astype(np.float32)
+    points, queries = tf.Variable(features[n:]), tf.constant(features[:n])
+    norms = tf.Variable(np.sum(features[n:] ** 2, axis=1))
+    starts = tf.Variable(np.array([0, 0, len(features) - n], np.int32))
+    scene = {name: value[:1] for name, value in batch.items()}
+
+    @tf.function
+    def search():
+        one = tf.constant(1)
+        spec = tf.TensorSpec([config.candidates.k_max], tf.int32)
+        return tf.map_fn(
+            lambda query: nearest_rows(query, one, points, norms, starts, config.candidates.k_max),
+            queries,
+            fn_output_signature=spec,
+        )
+
+    forward = tf.function(lambda: model.synthesize(scene["ground_truth_patches"], scene["boxes"], scene))
+    return _median_seconds(search), _median_seconds(forward)
+
+
 def _seconds(function: Callable, value: tf.Tensor) -> float:
     """Median seconds of a function's value with the gradients of its argument and of all variables it reads."""
 
@@ -190,11 +219,16 @@ def _seconds(function: Callable, value: tf.Tensor) -> float:
         gradients = tape.gradient(result, [value, *tape.watched_variables()], unconnected_gradients="zero")
         return result, [tf.reduce_sum(tf.convert_to_tensor(gradient)) for gradient in gradients]
 
-    both(value)
+    return _median_seconds(lambda: both(value)[0])
+
+
+def _median_seconds(function: Callable[[], tf.Tensor]) -> float:
+    """Median seconds of five calls, after one that compiles."""
+    function()
     times = []
     for _ in range(5):
         started = time.perf_counter()
-        both(value)[0].numpy()
+        function().numpy()
         times.append(time.perf_counter() - started)
     return float(np.median(times))
 

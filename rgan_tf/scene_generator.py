@@ -14,6 +14,7 @@ from pipelines.patch_bank import PatchBankError
 from rgan_tf import scene_requests
 from rgan_tf.errors import UserError
 from rgan_tf.ops import pixels
+from rgan_tf.runtime_messages import sentence_of
 from rgan_tf.scene_graph import Box, SceneError, SceneGraph, Vocabulary, pad_scenes, parse_scenes
 from rgan_tf.scene_requests import GeneratedScene
 from rgan_tf.training import artifacts
@@ -177,7 +178,7 @@ class SavedModelGenerator(SceneGenerator):
         try:
             outputs = self._signatures[signature](**tensors)
         except tf.errors.InvalidArgumentError as error:
-            raise SceneError(scene_requests.refusal(error.message) or error.message) from error
+            raise SceneError(sentence_of(error.message)) from error
         return scene_requests.from_outputs(scenes, {name: outputs[name].numpy() for name in scene_requests.OUTPUTS})
 
 

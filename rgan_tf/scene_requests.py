@@ -7,9 +7,8 @@ them, and their outputs into `GeneratedScene`s. Nothing here needs TensorFlow.
 import io
 import os
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,8 +19,6 @@ from rgan_tf.scene_graph import SceneGraph
 GENERATE, WITH_LAYOUT, WITH_PATCHES = "serving_default", "generate_with_layout", "generate_with_patches"
 # The outputs from which a GeneratedScene is made.
 OUTPUTS = ("png_bytes", "boxes", "patch_ids", "patch_source", "patch_license", "patch_png_bytes")
-# How the runtime words a failed assertion; the served graph's hold one sentence.
-_ASSERTION = re.compile(r"assertion failed: \[(.*?\.)\]", re.DOTALL)
 # Stands for a box or a patch that is left open.
 OPEN = -1
 
@@ -129,12 +126,6 @@ def from_outputs(scenes: Sequence[SceneGraph], outputs: Mapping[str, np.ndarray]
 
 def _decoded(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB"))
-
-
-def refusal(message: str) -> Optional[str]:
-    """The sentence by which a served graph refused a request, out of the runtime's message; None for other errors."""
-    found = _ASSERTION.search(message)
-    return found.group(1) if found else None
 
 
 def save_picture(picture: Image.Image, path) -> None:

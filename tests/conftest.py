@@ -1,5 +1,6 @@
 """What tests share: a tiny configuration and a workspace in which every stage has run once."""
 
+import fcntl
 import os
 import pathlib
 
@@ -26,15 +27,28 @@ def tiny_config(overrides: str = "") -> config_lib.ExperimentConfig:
     return config_files.load_config(REPOSITORY / "tests" / "tiny.yaml", overrides)
 
 
+def _made_once(tmp_path_factory, name, make):
+    """A folder that the first of the test processes makes, and the others wait for."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    with open(root / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / f"{name}.made").exists():
+            make(root / name)
+            (root / f"{name}.made").touch()
+    return root / name
+
+
 @pytest.fixture(scope="session")
 def tiny_workspace(tmp_path_factory):
     """A workspace whose stages were all run with the tiny configuration; tests must not write to it."""
     from rgan_tf.training.stages import StageRunner
     from rgan_tf.workspace import Workspace
 
-    workspace = Workspace(tmp_path_factory.mktemp("tiny"))
-    StageRunner(workspace, tiny_config(), tf.distribute.get_strategy()).run()
-    return workspace
+    def make(directory):
+        StageRunner(Workspace(directory), tiny_config(), tf.distribute.get_strategy()).run()
+
+    return Workspace(_made_once(tmp_path_factory, "tiny", make))
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +56,4 @@ def tiny_export(tiny_workspace, tmp_path_factory):
     """The folder of an exported model's versions, version 1 made from `tiny_workspace`; tests must not write to it."""
     from export.saved_model import export
 
-    directory = tmp_path_factory.mktemp("export") / "rgan_tf"
-    export(tiny_workspace, directory)
-    return directory
+    return _made_once(tmp_path_factory, "rgan_tf", lambda directory: export(tiny_workspace, directory))

@@ -22,3 +22,6 @@ def test_benchmark_measures_the_step_and_its_parts(tmp_path):
         assert 0.0 < figures[f"{part}_seconds"]
         assert figures[f"{part}_share"] == pytest.approx(figures[f"{part}_seconds"] / figures["step_seconds"])
         assert f"{part}_share" in done.stdout
+    assert figures["search_to_generator"] == pytest.approx(
+        figures["search_seconds"] / figures["generator_forward_seconds"]
+    )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import candidate_search
 from pipelines import prefilter
+from rgan_tf.ops import candidate_search
 
 
 def searched(points, category, queries, asked, k):

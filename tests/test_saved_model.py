@@ -18,6 +18,7 @@ from export.signatures import RETRIEVE, SYNTHESIZE
 from pipelines import removed_patches
 from rgan_tf import scene_requests
 from rgan_tf.errors import UserError
+from rgan_tf.runtime_messages import sentence_of
 from rgan_tf.scene_graph import SceneError, SceneGraph
 from rgan_tf.scene_requests import GENERATE, WITH_LAYOUT, WITH_PATCHES
 from rgan_tf.training import artifacts
@@ -243,7 +244,7 @@ def test_in_a_session_as_tensorflow_serving_runs_it(loaded, tiny_export):
         )
         with pytest.raises(tf.errors.InvalidArgumentError) as refused:
             run(*wide.values())
-        sentence = scene_requests.refusal(refused.value.message)
+        sentence = sentence_of(refused.value.message)
         assert sentence == "The input boxes has the shape [3, 5, 4]; it must be [batch, 4, 4]."
 
 
@@ -281,8 +282,8 @@ def test_senseless_requests_are_refused_with_a_sentence(case, loaded):
         inputs[name][1, 0] = value
     with pytest.raises(tf.errors.InvalidArgumentError) as refused:
         loaded.signatures[WITH_PATCHES](**{name: tf.constant(value) for name, value in inputs.items()})
-    found = scene_requests.refusal(refused.value.message)
-    assert found is not None and sentence in found and "\n" not in found and len(found) < 250
+    found = sentence_of(refused.value.message)
+    assert sentence in found and "\n" not in found and len(found) < 250
 
 
 @pytest.mark.parametrize(
@@ -301,13 +302,13 @@ def test_what_does_not_fit_together_is_refused(change, sentence, loaded):
         inputs[name] = np.array(value, inputs[name].dtype)
     with pytest.raises(tf.errors.InvalidArgumentError) as refused:
         loaded.signatures[WITH_PATCHES](**{name: tf.constant(value) for name, value in inputs.items()})
-    assert sentence in scene_requests.refusal(refused.value.message)
+    assert sentence in sentence_of(refused.value.message)
 
 
 def test_too_many_scenes_are_refused(loaded):
     with pytest.raises(tf.errors.InvalidArgumentError) as refused:
         loaded.signatures[GENERATE](**asking([SceneGraph(("sky",))] * 65, GENERATE))
-    assert scene_requests.refusal(refused.value.message) == "The request has 65 scenes; give 1 to 64."
+    assert sentence_of(refused.value.message) == "The request has 65 scenes; give 1 to 64."
 
 
 def test_graph_has_stock_operations_only(tiny_export):

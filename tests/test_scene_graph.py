@@ -114,3 +114,20 @@ def test_missing_and_binary_files_are_named(tmp_path):
 def test_file_reads_like_its_content(tmp_path):
     (tmp_path / "scene.json").write_text(json.dumps(SCENE))
     assert load_scenes(tmp_path / "scene.json", NAMES, 4, 3) == parse(SCENE)
+
+
+def test_without_a_vocabulary_any_name_will_do_and_all_else_is_checked():
+    scene = {"objects": ["unicorn", "rainbow's end"], "relationships": [[0, "beyond", 1]]}
+    assert parse_scenes(scene, None, 4, 3)[0].to_dict() == scene
+    changes = [
+        ({"objects": ["unicorn", ""]}, "''"),
+        ({"objects": ["unicorn", "\ud800"]}, "ud800"),
+        ({"objects": ["a\nb", "c"]}, r"a\\nb"),
+        ({"objects": ["unicorn"] * 5}, "at most 4"),
+        ({"relationships": [[0, "beyond", 2]]}, "from 0 to 1"),
+        ({"relationships": [[0, 3, 1]]}, "3"),
+        ({"patches": [2**63, None]}, str(2**63)),
+    ]
+    for change, words in changes:
+        with pytest.raises(SceneError, match=words):
+            parse_scenes({**scene, **change}, None, 4, 3)

@@ -1,0 +1,1 @@
+"""tensorflow/serving's API over gRPC and REST, in this process, for one person on one machine."""

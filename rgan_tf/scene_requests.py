@@ -63,12 +63,14 @@ def to_inputs(
       Arrays by input name; names are UTF-8 bytes in object arrays.
 
     Raises:
-      UserError: a scene is larger than the model takes, or the signature generates nothing.
+      UserError: a scene is larger than the model takes, the signature generates nothing, or the seed is too large.
     """
     if signature not in (GENERATE, WITH_LAYOUT, WITH_PATCHES):
         raise UserError(
             f"The signature {signature!r} does not generate; use {GENERATE}, {WITH_LAYOUT}, {WITH_PATCHES}."
         )
+    if not -(2**63) <= seed < 2**63:
+        raise UserError(f"The seed is {seed}; it must fit 64 bits with a sign.")
     batch = len(scenes)
     inputs = {
         "object_names": np.full((batch, max_objects), b"", object),

@@ -365,3 +365,8 @@ def test_jpeg_and_fewer_patches_export_and_removed_ones_are_gone(tiny_workspace,
     loaded = tf.saved_model.load(str(folder))
     (ids,) = (part.patch_id.numpy() for part in loaded.kept if hasattr(part, "patch_id"))
     assert len(ids) == most and not set(ids) & set(gone)
+
+
+def test_a_seed_beyond_64_bits_is_refused(exported):
+    with pytest.raises(UserError, match="seed is 9223372036854775808"):
+        exported.generate(SCENES[0], seed=2**63)

@@ -49,7 +49,9 @@ import tensorflow_hub as hub
 model = hub.load("HANDLE OR PATH")
 answer = model.generate(
     tf.constant([{objects}]),
-    tf.constant([[0]]), tf.constant([[{predicate}]]), tf.constant([[1]]),
+    tf.constant([[0]]),
+    tf.constant([[{predicate}]]),
+    tf.constant([[1]]),
     seed=tf.constant([3], tf.int64),
 )
 tf.io.write_file("picture.png", answer["png_bytes"][0])

@@ -57,3 +57,9 @@ def tiny_export(tiny_workspace, tmp_path_factory):
     from export.saved_model import export
 
     return _made_once(tmp_path_factory, "rgan_tf", lambda directory: export(tiny_workspace, directory))
+
+
+@pytest.fixture(scope="session")
+def loaded_export(tiny_export):
+    """Version 1 of `tiny_export`, loaded; TensorFlow never gives the memory of a loaded model back."""
+    return tf.saved_model.load(str(tiny_export / "1"))

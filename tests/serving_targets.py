@@ -5,6 +5,7 @@ on the synthetic scenes, and call it rgan_tf.
 """
 
 import contextlib
+import functools
 import os
 from typing import NamedTuple, Optional
 
@@ -30,11 +31,17 @@ class Target(NamedTuple):
     model: Optional[ServedModel]
 
 
+@functools.lru_cache(maxsize=1)
+def _served(directory) -> ServedModel:
+    """Loaded once for all tests of a process."""
+    return ServedModel(directory, "rgan_tf", limits=Limits())
+
+
 @contextlib.contextmanager
 def running(request):
     """The target that a fixture's request asks for."""
     if request.param == "development":
-        model = ServedModel(request.getfixturevalue("tiny_export"), "rgan_tf", limits=Limits())
+        model = _served(request.getfixturevalue("tiny_export"))
         with DevelopmentServer(model) as server:
             yield Target(server.address, server.rest_url, model)
     else:

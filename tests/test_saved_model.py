@@ -59,11 +59,6 @@ def exported(tiny_export):
     return rgan_tf.load(tiny_export)
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_export):
-    return tf.saved_model.load(str(tiny_export / "1"))
-
-
 def fixed_by(drawn, scenes):
     """Boxes and patches of a picture, as inputs."""
     boxes, ids = np.full((len(scenes), 4, 4), -1, np.float32), np.full((len(scenes), 4), -1, np.int64)
@@ -109,10 +104,10 @@ def test_python_refuses_a_scene_in_one_sentence(generator, request):
         rgan_tf.load(REPOSITORY / "configs")
 
 
-def test_a_stranger_process_gets_the_same_from_every_signature(loaded, tiny_export, tmp_path):
-    drawn = loaded.signatures[GENERATE](**asking(SCENES, GENERATE))
+def test_a_stranger_process_gets_the_same_from_every_signature(loaded_export, tiny_export, tmp_path):
+    drawn = loaded_export.signatures[GENERATE](**asking(SCENES, GENERATE))
     given = {}
-    for signature in loaded.signatures:
+    for signature in loaded_export.signatures:
         for name, value in asking(SCENES, signature, **fixed_by(drawn, SCENES)).items():
             value = value.numpy()
             given[f"{signature}/{name}"] = value.astype("S") if value.dtype == object else value
@@ -121,8 +116,8 @@ def test_a_stranger_process_gets_the_same_from_every_signature(loaded, tiny_expo
     command = [sys.executable, "-c", STRANGER, str(tiny_export / "1"), *files]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, timeout=200)
     with np.load(files[1], allow_pickle=False) as answers:
-        assert {name.split("/")[0] for name in answers} == set(loaded.signatures)
-        for signature, function in loaded.signatures.items():
+        assert {name.split("/")[0] for name in answers} == set(loaded_export.signatures)
+        for signature, function in loaded_export.signatures.items():
             inputs = asking(SCENES, signature, **fixed_by(drawn, SCENES))
             for name, value in function(**inputs).items():
                 found, value = answers[f"{signature}/{name}"], value.numpy()
@@ -138,24 +133,24 @@ def test_a_stranger_process_gets_the_same_from_every_signature(loaded, tiny_expo
                     )
 
 
-def test_synthesize_equals_generation_without_relations(loaded):
+def test_synthesize_equals_generation_without_relations(loaded_export):
     scenes = [SceneGraph(("sky", "grass", "sheep")), SceneGraph(("sea", "boat"))]
-    drawn = loaded.signatures[GENERATE](**asking(scenes, GENERATE))
-    again = loaded.signatures[SYNTHESIZE](**asking(scenes, SYNTHESIZE, **fixed_by(drawn, scenes)))
+    drawn = loaded_export.signatures[GENERATE](**asking(scenes, GENERATE))
+    again = loaded_export.signatures[SYNTHESIZE](**asking(scenes, SYNTHESIZE, **fixed_by(drawn, scenes)))
     assert np.abs(again["image"].numpy().astype(int) - drawn["image"].numpy()).max() <= 1
     np.testing.assert_array_equal(tf.io.decode_png(again["png_bytes"][0]), again["image"][0])
 
 
-def test_generation_with_everything_fixed_gives_the_same_picture(loaded):
-    drawn = loaded.signatures[WITH_LAYOUT](**asking(SCENES, WITH_LAYOUT))
-    again = loaded.signatures[WITH_PATCHES](**asking(SCENES, WITH_PATCHES, seed=99, **fixed_by(drawn, SCENES)))
+def test_generation_with_everything_fixed_gives_the_same_picture(loaded_export):
+    drawn = loaded_export.signatures[WITH_LAYOUT](**asking(SCENES, WITH_LAYOUT))
+    again = loaded_export.signatures[WITH_PATCHES](**asking(SCENES, WITH_PATCHES, seed=99, **fixed_by(drawn, SCENES)))
     np.testing.assert_array_equal(again["patch_ids"], drawn["patch_ids"])
     assert np.abs(again["image"].numpy().astype(int) - drawn["image"].numpy()).max() <= 1
 
 
-def test_retrieve_ranks_the_candidates_and_says_which_is_taken(loaded, tiny_workspace):
-    answer = {n: v.numpy() for n, v in loaded.signatures[RETRIEVE](**asking(SCENES, RETRIEVE)).items()}
-    drawn = loaded.signatures[GENERATE](**asking(SCENES, GENERATE))["patch_ids"].numpy()
+def test_retrieve_ranks_the_candidates_and_says_which_is_taken(loaded_export, tiny_workspace):
+    answer = {n: v.numpy() for n, v in loaded_export.signatures[RETRIEVE](**asking(SCENES, RETRIEVE)).items()}
+    drawn = loaded_export.signatures[GENERATE](**asking(SCENES, GENERATE))["patch_ids"].numpy()
     bank = artifacts.open_bank(tiny_workspace)
     assert answer["patch_ids"].shape == answer["scores"].shape == (3, 4, 6)
     for b, scene in enumerate(SCENES):
@@ -174,8 +169,8 @@ def test_retrieve_ranks_the_candidates_and_says_which_is_taken(loaded, tiny_work
             assert answer["patch_source"][b, i, 0].decode() == bank.image_id[held[0]]
 
 
-def test_an_answer_depends_on_its_own_scene_alone(loaded):
-    function = loaded.signatures[WITH_LAYOUT]
+def test_an_answer_depends_on_its_own_scene_alone(loaded_export):
+    function = loaded_export.signatures[WITH_LAYOUT]
     together = function(**asking(SCENES * 2, WITH_LAYOUT))
     for b, scene in enumerate(SCENES):
         alone = function(**asking([scene], WITH_LAYOUT))
@@ -186,26 +181,26 @@ def test_an_answer_depends_on_its_own_scene_alone(loaded):
             assert np.abs(difference).max() <= 1
 
 
-def test_callables_take_scenes_of_any_size(loaded):
+def test_callables_take_scenes_of_any_size(loaded_export):
     scene = SCENES[0]
     names, subjects = tf.constant([scene.objects]), tf.constant([[s for s, _, _ in scene.relationships]])
     predicates = tf.constant([[p for _, p, _ in scene.relationships]])
     targets = tf.constant([[o for _, _, o in scene.relationships]])
-    expected = loaded.signatures[GENERATE](**asking([scene], GENERATE))
-    answer = loaded.generate(names, subjects, predicates, targets, tf.constant([3], tf.int64))
+    expected = loaded_export.signatures[GENERATE](**asking([scene], GENERATE))
+    answer = loaded_export.generate(names, subjects, predicates, targets, tf.constant([3], tf.int64))
     np.testing.assert_array_equal(answer["patch_ids"], expected["patch_ids"])
     fixed = {"boxes": answer["boxes"][:, :3], "patch_ids": answer["patch_ids"][:, :3]}
-    again = loaded.generate(names, subjects, predicates, targets, np.array([5], np.int64), **fixed)
+    again = loaded_export.generate(names, subjects, predicates, targets, np.array([5], np.int64), **fixed)
     assert np.abs(again["image"].numpy().astype(int) - expected["image"].numpy()).max() <= 1
-    assert loaded.synthesize(names, **fixed)["image"].shape == expected["image"].shape
-    retrieved = loaded.retrieve(names, subjects, predicates, targets, tf.constant([3], tf.int64))
+    assert loaded_export.synthesize(names, **fixed)["image"].shape == expected["image"].shape
+    retrieved = loaded_export.retrieve(names, subjects, predicates, targets, tf.constant([3], tf.int64))
     assert retrieved["scores"].shape == [1, 4, 6]
 
 
-def test_in_a_session_as_tensorflow_serving_runs_it(loaded, tiny_export):
+def test_in_a_session_as_tensorflow_serving_runs_it(loaded_export, tiny_export):
     """The C++ loader and session, fed without Python's checks of shapes."""
     inputs = {name: value.numpy() for name, value in asking(SCENES, WITH_LAYOUT).items()}
-    expected = loaded.signatures[WITH_LAYOUT](**asking(SCENES, WITH_LAYOUT))
+    expected = loaded_export.signatures[WITH_LAYOUT](**asking(SCENES, WITH_LAYOUT))
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta = tf.compat.v1.saved_model.load(session, ["serve"], str(tiny_export / "1"))
         signature = meta.signature_def[WITH_LAYOUT]
@@ -235,15 +230,15 @@ def test_graph_has_stock_operations_only(tiny_export):
     assert str(REPOSITORY) not in text
 
 
-def test_extra_assets(tiny_export, tiny_workspace, loaded):
+def test_extra_assets(tiny_export, tiny_workspace, loaded_export):
     extra = tiny_export / "1" / "assets.extra"
     asked = set()
     for record in tf.data.TFRecordDataset(str(extra / "tf_serving_warmup_requests")):
         warm_up = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
         asked.add(warm_up.model_spec.signature_name)
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in warm_up.inputs.items()}
-        loaded.signatures[warm_up.model_spec.signature_name](**inputs)
-    assert asked == set(loaded.signatures)
+        loaded_export.signatures[warm_up.model_spec.signature_name](**inputs)
+    assert asked == set(loaded_export.signatures)
     card = (extra / "model_card.md").read_text()
     bank = artifacts.open_bank(tiny_workspace)
     assert f"holds {len(bank):,} of its training objects" in card and "not evaluated" in card and "k_max: 6" in card
@@ -276,8 +271,8 @@ def test_jpeg_and_fewer_patches_export_and_removed_ones_are_gone(tiny_workspace,
         assert np.abs(patch.astype(int) - original).mean() < 12
     with pytest.raises(SceneError, match=f"patch {gone[0]} "):
         exported.generate(SCENES[0], pinned=[int(gone[0]), None, None])
-    loaded = tf.saved_model.load(str(folder))
-    (ids,) = (part.patch_id.numpy() for part in loaded.kept if hasattr(part, "patch_id"))
+    other = tf.saved_model.load(str(folder))
+    (ids,) = (part.patch_id.numpy() for part in other.kept if hasattr(part, "patch_id"))
     assert len(ids) == most and not set(ids) & set(gone)
 
 

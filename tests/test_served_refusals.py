@@ -10,12 +10,6 @@ from rgan_tf.runtime_messages import sentence_of
 from rgan_tf.scene_graph import SceneGraph
 from rgan_tf.scene_requests import GENERATE, WITH_PATCHES
 
-
-@pytest.fixture(scope="module")
-def loaded(tiny_export):
-    return tf.saved_model.load(str(tiny_export / "1"))
-
-
 REFUSED = {
     "unknown name": ({"object_names": "unicorn"}, "Scene 1 has the unknown name `unicorn` as object 0"),
     "reserved name": ({"object_names": "__image__"}, "unknown name `__image__`"),
@@ -38,7 +32,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_senseless_requests_are_refused_with_a_sentence(case, loaded):
+def test_senseless_requests_are_refused_with_a_sentence(case, loaded_export):
     change, sentence = REFUSED[case]
     inputs = scene_requests.to_inputs(SCENES, WITH_PATCHES, 4, 6, 0)
     for name, value in change.items():
@@ -49,7 +43,7 @@ def test_senseless_requests_are_refused_with_a_sentence(case, loaded):
             inputs["subjects"][1, 0], inputs["objects_of"][1, 0] = 0, 0
         inputs[name][1, 0] = value
     with pytest.raises(tf.errors.InvalidArgumentError) as refused:
-        loaded.signatures[WITH_PATCHES](**{name: tf.constant(value) for name, value in inputs.items()})
+        loaded_export.signatures[WITH_PATCHES](**{name: tf.constant(value) for name, value in inputs.items()})
     found = sentence_of(refused.value.message)
     assert sentence in found and "\n" not in found and len(found) < 250
 
@@ -64,16 +58,16 @@ def test_senseless_requests_are_refused_with_a_sentence(case, loaded):
         ({"subjects": [[-1, 0, -1, -1, -1, -1]]}, "the index 0 in relationship 1, which has no predicate"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(change, sentence, loaded):
+def test_what_does_not_fit_together_is_refused(change, sentence, loaded_export):
     inputs = {**scene_requests.to_inputs([SceneGraph(("sky",))], WITH_PATCHES, 4, 6, 0)}
     for name, value in change.items():
         inputs[name] = np.array(value, inputs[name].dtype)
     with pytest.raises(tf.errors.InvalidArgumentError) as refused:
-        loaded.signatures[WITH_PATCHES](**{name: tf.constant(value) for name, value in inputs.items()})
+        loaded_export.signatures[WITH_PATCHES](**{name: tf.constant(value) for name, value in inputs.items()})
     assert sentence in sentence_of(refused.value.message)
 
 
-def test_too_many_scenes_are_refused(loaded):
+def test_too_many_scenes_are_refused(loaded_export):
     with pytest.raises(tf.errors.InvalidArgumentError) as refused:
-        loaded.signatures[GENERATE](**asking([SceneGraph(("sky",))] * 65, GENERATE))
+        loaded_export.signatures[GENERATE](**asking([SceneGraph(("sky",))] * 65, GENERATE))
     assert sentence_of(refused.value.message) == "The request has 65 scenes; give 1 to 64."

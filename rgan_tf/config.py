@@ -9,11 +9,8 @@ import dataclasses
 
 from official.modeling import hyperparams
 
-from rgan_tf.config_checks import ConfigError, at_least, interval, one_of
-
-BUILDERS = ("synthetic_scenes", "coco_stuff")
-ADVERSARIAL_KINDS = ("modified", "minimax", "hinge", "least_squares")
-DISTRIBUTION_STRATEGIES = ("off", "one_device", "mirrored", "multi_worker_mirrored")
+from rgan_tf import config_checks
+from rgan_tf.config_checks import ConfigError as ConfigError
 
 
 @dataclasses.dataclass
@@ -206,6 +203,49 @@ class LossesConfig(hyperparams.Config):
 
 
 @dataclasses.dataclass
+class InDomainConfig(hyperparams.Config):
+    """The classifier that the evaluation trains on the data set's pictures itself.
+
+    Besides it, `data` alone shapes it: workspaces that differ in anything else, as their seed, are measured alike.
+    """
+
+    seed: int = 0
+    # Filters of the first convolution; each further one doubles them, and the last one gives the features.
+    width: int = 16
+    feature_dim: int = 64
+    # It learns from the first so many scenes of the training split, which are held in memory.
+    max_scenes: int = 8192
+    batch_size: int = 32
+    steps: int = 2000
+    learning_rate: float = 3e-3
+
+
+@dataclasses.dataclass
+class EvaluationConfig(hyperparams.Config):
+    """The network whose features give the Fréchet distance and the Inception Score."""
+
+    # inception_tfgan, tensorflow-gan's; keras_inception, Keras' InceptionV3; saved_model, any exported network;
+    # in_domain, a classifier trained on the workspace's own pictures.
+    network: str = "inception_tfgan"
+    # A SavedModel's folder, archive or address. A SavedModel is a program: name one that you trust.
+    # inception_tfgan: "" fetches the network from TF Hub. saved_model needs one, and reads the four fields after it.
+    handle: str = ""
+    signature: str = "serving_default"
+    # The one vector of features and the class logits, in this order.
+    outputs: list[str] = dataclasses.field(default_factory=lambda: ["pool_3", "logits"])
+    input_range: list[float] = dataclasses.field(default_factory=lambda: [-1.0, 1.0])
+    # Side to which pictures are resized for it; 0 leaves them alone unless it has a fixed size.
+    input_size: int = 0
+    # keras_inception's: "imagenet" (downloaded by Keras) or the path of a Keras .h5 file with the classes' layer.
+    weights: str = "imagenet"
+    in_domain: InDomainConfig = dataclasses.field(default_factory=InDomainConfig)
+    # Pictures that go through the network at once.
+    batch_size: int = 64
+    # Parts of the pictures over which the Inception Score's mean and deviation are taken.
+    splits: int = 10
+
+
+@dataclasses.dataclass
 class RuntimeConfig(hyperparams.Config):
     """Where and how to run. None of it changes what is learned, up to rounding; but XLA draws other random numbers."""
 
@@ -226,6 +266,8 @@ class ExperimentConfig(hyperparams.Config):
     """Everything one workspace is made from."""
 
     seed: int = 0
+    # Repeats the main training with other random numbers, on what the stages before it made from `seed`.
+    repetition: int = 0
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     graph_encoder: GraphEncoderConfig = dataclasses.field(default_factory=GraphEncoderConfig)
     patch_bank: PatchBankConfig = dataclasses.field(default_factory=PatchBankConfig)
@@ -236,7 +278,13 @@ class ExperimentConfig(hyperparams.Config):
     discriminators: DiscriminatorsConfig = dataclasses.field(default_factory=DiscriminatorsConfig)
     losses: LossesConfig = dataclasses.field(default_factory=LossesConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of the main training."""
+        return self.seed + 1_000_003 * self.repetition
 
     def validate(self) -> None:
         """Checks every field that has a bound or a partner.
@@ -245,65 +293,9 @@ class ExperimentConfig(hyperparams.Config):
           ConfigError: naming the field, its value and what it may be.
         """
         super().validate()
-        self._validate_names()
-        self._validate_sizes()
-        for stage in ("graph_encoder", "cooccurrence", ""):
-            config = getattr(self, stage).training if stage else self.training
-            _validate_training(f"{stage}.training".lstrip("."), config)
-
-    def _validate_names(self) -> None:
-        one_of("data.builder", self.data.builder, BUILDERS)
-        one_of("candidates.backend", self.candidates.backend, ("scann", "exact"))
-        one_of("retrieval.distance", self.retrieval.distance, ("squared_euclidean", "euclidean"))
-        one_of("retrieval.query_update", self.retrieval.query_update, ("running_average", "mean_of_selected"))
-        one_of("losses.adversarial", self.losses.adversarial, ADVERSARIAL_KINDS)
-        one_of("runtime.distribution_strategy", self.runtime.distribution_strategy, DISTRIBUTION_STRATEGIES)
-        if not self.losses.feature_network.layers:
-            raise ConfigError("losses.feature_network.layers is empty; name at least one layer, or output of a handle.")
-        for room in ("generator", "discriminators"):
-            one_of(f"{room}.normalization", getattr(self, room).normalization, ("instance", "group", "none"))
-        if self.data.builder == "coco_stuff" and not self.data.source_dir:
-            raise ConfigError(
-                "data.source_dir is empty; coco_stuff needs the folder that holds images/ and annotations/."
-            )
-
-    def _validate_sizes(self) -> None:
-        data, candidates, generator = self.data, self.candidates, self.generator
-        at_least(0, seed=self.seed, losses__feature_network__input_size=self.losses.feature_network.input_size)
-        interval("losses.feature_network.input_range", self.losses.feature_network.input_range)
-        at_least(1, data__min_objects=data.min_objects, data__image_size=data.image_size)
-        for split in ("train_scenes", "validation_scenes", "test_scenes"):
-            at_least(1, **{f"data__{split}": getattr(data, split)})
-        at_least(1, patch_bank__patch_size=self.patch_bank.patch_size, candidates__k_train=candidates.k_train)
-        at_least(data.min_objects, data__max_objects=data.max_objects)
-        at_least(data.max_objects, data__max_triples=data.max_triples)
-        at_least(candidates.k_train, candidates__k_max=candidates.k_max)
-        if self.retrieval.temperature_end <= 0 or self.retrieval.inference_temperature <= 0:
-            raise ConfigError("retrieval temperatures must be above 0.")
-        upsampled = generator.canvas_size * 2 ** len(generator.decoder_widths)
-        if upsampled != data.image_size:
-            raise ConfigError(
-                f"generator.canvas_size {generator.canvas_size} doubled by {len(generator.decoder_widths)} "
-                f"decoder_widths gives {upsampled}, not data.image_size {data.image_size}; change one of the three."
-            )
-        negative = [name for name in LOSS_TERMS if getattr(self.losses, name) < 0]
-        if negative:
-            raise ConfigError(
-                f"losses.{negative[0]} is {getattr(self.losses, negative[0])}; weights must not be negative."
-            )
+        config_checks.check_names(self)
+        config_checks.check_sizes(self)
+        config_checks.at_least(0, **{f"losses.{name}": getattr(self.losses, name) for name in LOSS_TERMS})
 
 
 LOSS_TERMS = ("sel_gt", "sel_occur", "adv_img", "recon_img", "p_img", "adv_obj", "ac_obj", "p_obj", "bbx")
-
-
-def _validate_training(path: str, training: TrainingConfig) -> None:
-    for field in ("batch_size", "steps", "summary_interval", "checkpoint_interval", "keep_checkpoints"):
-        at_least(1, **{f"{path}.{field}": getattr(training, field)})
-    for field in ("checkpoint_interval", "panel_interval"):
-        if getattr(training, field) % training.summary_interval:
-            raise ConfigError(
-                f"{path}.{field} is {getattr(training, field)}; it must be a multiple of "
-                f"{path}.summary_interval, {training.summary_interval}."
-            )
-    if not 0 <= training.optimizer.ema_momentum < 1:
-        raise ConfigError(f"{path}.optimizer.ema_momentum is {training.optimizer.ema_momentum}; it must be in [0, 1).")

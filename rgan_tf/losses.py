@@ -3,29 +3,31 @@
 Terms over objects average within each scene first and over scenes then: a scene weighs the same whatever its number of
 objects, padding changes nothing, and the mean over replicas with equal shares of a batch is the mean over the batch.
 
-This is the one module that imports tensorflow-addons and tensorflow-gan, so that leaving either is one edit.
+This is the one module that imports tensorflow-addons, so that leaving it is one edit; gan_library.py is the one that
+imports tensorflow-gan.
 """
 
 from collections.abc import Sequence
 from typing import Optional, Union
 
 import tensorflow as tf
-import tensorflow_gan as tfgan
 from tensorflow_addons.losses import metric_learning, triplet
+
+from rgan_tf import gan_library
 
 _SUM = tf.compat.v1.losses.Reduction.SUM
 # Label smoothing is off, where TF-GAN would smooth by 0.25: the formulas are then those of the papers.
 _GENERATOR_LOSSES = {
-    "modified": tfgan.losses.wargs.modified_generator_loss,
-    "minimax": tfgan.losses.wargs.minimax_generator_loss,
-    "hinge": tfgan.losses.wargs.wasserstein_hinge_generator_loss,
-    "least_squares": tfgan.losses.wargs.least_squares_generator_loss,
+    "modified": gan_library.modified_generator_loss,
+    "minimax": gan_library.minimax_generator_loss,
+    "hinge": gan_library.hinge_generator_loss,
+    "least_squares": gan_library.least_squares_generator_loss,
 }
 _DISCRIMINATOR_LOSSES = {
-    "modified": (tfgan.losses.wargs.modified_discriminator_loss, {"label_smoothing": 0.0}),
-    "minimax": (tfgan.losses.wargs.minimax_discriminator_loss, {"label_smoothing": 0.0}),
-    "hinge": (tfgan.losses.wargs.wasserstein_hinge_discriminator_loss, {}),
-    "least_squares": (tfgan.losses.wargs.least_squares_discriminator_loss, {}),
+    "modified": (gan_library.modified_discriminator_loss, {"label_smoothing": 0.0}),
+    "minimax": (gan_library.minimax_discriminator_loss, {"label_smoothing": 0.0}),
+    "hinge": (gan_library.hinge_discriminator_loss, {}),
+    "least_squares": (gan_library.least_squares_discriminator_loss, {}),
 }
 
 

@@ -125,13 +125,23 @@ class Workspace:
         yield directory
         _write_json(directory / _MANIFEST, {**mark, "steps": config.training.steps})
 
-    def trained_config(self) -> config_lib.ExperimentConfig:
+    def trained_config(self, overrides: str = "") -> config_lib.ExperimentConfig:
         """The configuration of the main training.
 
+        Args:
+          overrides: as of `config_files.load_config`, of fields that shape no stage.
+
         Raises:
-          WorkspaceError: there has been no main training.
+          WorkspaceError: there has been no main training, or an override would describe another one.
         """
-        return config_files.load_config(self.directory("retrievegan") / "config.yaml")
+        path = self.directory("retrievegan") / "config.yaml"
+        config, trained = config_files.load_config(path, overrides), config_files.load_config(path)
+        if fingerprint("retrievegan", config) != fingerprint("retrievegan", trained):
+            raise WorkspaceError(
+                f"The override {overrides!r} describes another training than that of {self.root}; "
+                "override fields of evaluation alone."
+            )
+        return config
 
     @staticmethod
     def _manifest(directory: pathlib.Path, name: str = _MANIFEST) -> dict:
@@ -166,7 +176,7 @@ def _part(stage: str, config: config_lib.ExperimentConfig) -> dict:
     rooms = {name: tree[name] for name in ("retrieval", "generator", "discriminators", "losses")}
     rooms["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
     training = _without(tree["training"], "steps", *_REPORTING)
-    return {**rooms, "training": training, "k_train": config.candidates.k_train, "seed": config.seed}
+    return {**rooms, "training": training, "k_train": config.candidates.k_train, "seed": config.training_seed}
 
 
 def _read_fields(network: dict) -> dict:

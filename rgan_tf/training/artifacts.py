@@ -1,5 +1,7 @@
 """Finished stages, opened: what later stages and the commands read."""
 
+from typing import Optional
+
 import numpy as np
 import tensorflow as tf
 
@@ -7,6 +9,7 @@ from pipelines import datasets
 from pipelines.input_pipeline import BankReader, SceneSource
 from pipelines.patch_bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
+from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.scene_graph import SceneGraph, Vocabulary, pad_scenes
@@ -19,10 +22,12 @@ def vocabulary(workspace: Workspace) -> Vocabulary:
     return Vocabulary.load(workspace.directory("dataset") / "vocabulary.json")
 
 
-def scene_source(workspace: Workspace, config: config_lib.ExperimentConfig, split: str) -> SceneSource:
-    """The scenes of a split."""
+def scene_source(
+    workspace: Workspace, config: config_lib.ExperimentConfig, split: str, seed: Optional[int] = None
+) -> SceneSource:
+    """The scenes of a split; their order and draws come from `seed`, by default the configuration's."""
     builder = datasets.make_builder(config.data, str(workspace.directory("dataset")))
-    return SceneSource(builder, split, config.data, config.seed)
+    return SceneSource(builder, split, config.data, config.seed if seed is None else seed)
 
 
 def open_bank(workspace: Workspace) -> PatchBank:
@@ -76,6 +81,22 @@ def trained_model(
     model.generate(batch)
     loop.restore_model(workspace.directory("retrievegan"), "generator", model, config.training.optimizer)
     return model
+
+
+def trained_object_discriminator(
+    workspace: Workspace, config: config_lib.ExperimentConfig, names: Vocabulary
+) -> ObjectDiscriminator:
+    """D_obj of the newest checkpoint, with averaged weights where training kept them.
+
+    Raises:
+      WorkspaceError: the workspace has not been trained.
+    """
+    settings, side = config.discriminators, config.data.image_size
+    discriminator = ObjectDiscriminator(settings, names.num_objects)
+    discriminator(tf.zeros([1, side, side, 3]), tf.zeros([1, config.data.max_objects, 4]))
+    directory = workspace.directory("retrievegan")
+    loop.restore_model(directory, "object_discriminator", discriminator, settings.object_optimizer)
+    return discriminator
 
 
 def load_pretrained(encoder: GraphEncoder, workspace: Workspace, config: config_lib.ExperimentConfig) -> None:

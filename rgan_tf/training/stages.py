@@ -63,7 +63,7 @@ class StageRunner:
             self._check_inputs(name)
             print(f"{name}: running", flush=True)
             # Initial weights depend on the seed alone, not on which stages ran before in this process.
-            tf.keras.utils.set_random_seed(self.config.seed)
+            tf.keras.utils.set_random_seed(self.config.training_seed if name == "retrievegan" else self.config.seed)
             self._stages[name]()
 
     def _check_inputs(self, stage: str) -> None:
@@ -169,7 +169,7 @@ class StageRunner:
     def train_retrievegan(self) -> None:
         """The full model."""
         names, training = artifacts.vocabulary(self.workspace), self.config.training
-        source = artifacts.scene_source(self.workspace, self.config, "train")
+        source = artifacts.scene_source(self.workspace, self.config, "train", self.config.training_seed)
         reader = artifacts.bank_reader(self.workspace, self.config, "train")
 
         def batches(step: int) -> tf.data.Dataset:

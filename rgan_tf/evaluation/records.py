@@ -1,0 +1,75 @@
+"""The lines of evaluation/metrics.jsonl: each figure with all that it depends on, appended and never changed."""
+
+import datetime
+import importlib.metadata
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+
+from rgan_tf import config as config_lib
+from rgan_tf.errors import UserError
+from rgan_tf.evaluation.scoring import Measurement, Setting
+from rgan_tf.workspace import Workspace, fingerprint
+
+FILE = pathlib.Path("evaluation") / "metrics.jsonl"
+_LIBRARIES = ("rgan_tf", "tensorflow", "tensorflow-gan", "numpy")
+
+
+def append(
+    workspace: Workspace,
+    config: config_lib.ExperimentConfig,
+    setting: Setting,
+    measurements: Sequence[Measurement],
+    step: int,
+    seconds: float,
+) -> list[dict]:
+    """Writes a line for each figure and returns them.
+
+    Args:
+      workspace: whose file is appended to.
+      config: of its training.
+      setting: how the split was drawn.
+      measurements: the figures.
+      step: of the checkpoint.
+      seconds: that the whole evaluation took.
+    """
+    common = {
+        "fingerprint": fingerprint("retrievegan", config),
+        "step": step,
+        **setting._asdict(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "seconds": round(seconds, 1),
+    }
+    lines = [{"name": m.name, **m._asdict(), **common} for m in measurements]
+    broken = [line["name"] for line in lines if not math.isfinite(line["value"])]
+    if broken:
+        raise UserError(f"{broken[0]} is not finite; the model or the network that measures it has diverged.")
+    path = workspace.root / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+    return lines
+
+
+def read(workspace: Workspace) -> list[dict]:
+    """All lines of a workspace, oldest first.
+
+    Raises:
+      UserError: it was not evaluated, or its file is damaged.
+    """
+    path = workspace.root / FILE
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{workspace.root} was not evaluated; run python -m rgan_tf.evaluate --workspace={workspace.root} first."
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); mend or remove the line.") from error
+
+
+def newest(lines: Sequence[dict]) -> dict[str, dict]:
+    """The last line of each name."""
+    return {line["name"]: line for line in lines}

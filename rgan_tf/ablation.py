@@ -1,0 +1,196 @@
+"""The paper's Table 2: python -m rgan_tf.ablation --config_dir=configs/ablations --workspace=… --seeds=3.
+
+Every configuration of the folder is trained from several seeds and evaluated; the data set, graph encoder, patch bank,
+candidates and co-occurrence embedding, which must not depend on the row, are made once and shared. What is finished is
+not done again, so a command that was stopped goes on.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+from typing import NamedTuple
+
+from absl import flags
+from tqdm import tqdm
+
+from rgan_tf import commands  # isort: split
+
+from rgan_tf import config as config_lib
+from rgan_tf import config_files
+from rgan_tf.errors import UserError
+from rgan_tf.evaluation import records, tables
+from rgan_tf.evaluation.split_drawing import POLICIES, SPLITS
+from rgan_tf.workspace import STAGES, Workspace, fingerprint
+
+_MAIN = "retrievegan"
+# In the order in which a table shows them; other configurations follow by name.
+_ROWS = ("neither", "sel_gt", "sel_occur", "both")
+# Two rows that the paper does not have; they draw with the last row's models.
+BASELINES = tuple(policy for policy in POLICIES if policy != "learned")
+# What the table shows, by the metrics' names.
+COLUMNS = {
+    "FID": "fid",
+    "IS": "is",
+    "style agreement": "style_agreement",
+    "co-occurrence distance": "cooccurrence_distance",
+    "ground-truth accuracy": "ground_truth_accuracy",
+    "object accuracy": "object_accuracy",
+}
+# Of the evaluation: the same for all runs, since they share the data.
+_SHARED_MEASURES = ("in_domain", "real_statistics")
+
+
+class Run(NamedTuple):
+    """One training of the table: a row's name and configuration file, the repetition, and its workspace."""
+
+    row: str
+    config_file: pathlib.Path
+    repetition: int
+    workspace: Workspace
+
+    def config(self) -> config_lib.ExperimentConfig:
+        """The configuration as it is trained."""
+        return config_files.load_config(self.config_file, f"repetition={self.repetition}")
+
+
+def plan(config_dir, root, seeds: int) -> list[Run]:
+    """All trainings, repetition by repetition, so that a table of fewer seeds is complete early.
+
+    Args:
+      config_dir: folder with a YAML configuration for each row.
+      root: the ablation's folder: `shared/`, and `ROW/N/` for each row and repetition.
+      seeds: repetitions of each row.
+
+    Raises:
+      UserError: the folder has no configuration, or two that differ in a stage that is to be shared.
+    """
+    files = {path.stem: path for path in pathlib.Path(config_dir).glob("*.yaml")}
+    if not files:
+        raise UserError(f"{config_dir} holds no configuration (*.yaml); give a folder like configs/ablations.")
+    rows = [row for row in _ROWS if row in files] + sorted(set(files) - set(_ROWS))
+    first = config_files.load_config(files[rows[0]])
+    for row in rows[1:]:
+        other = config_files.load_config(files[row])
+        for stage in _shared_stages():
+            if fingerprint(stage, other) != fingerprint(stage, first):
+                raise UserError(
+                    f"{files[row]} and {files[rows[0]]} differ in the stage {stage}, which an ablation shares; "
+                    "let its rows differ in the main training alone."
+                )
+    root = pathlib.Path(root)
+    return [Run(row, files[row], n, Workspace(root / row / str(n))) for n in range(seeds) for row in rows]
+
+
+def _shared_stages() -> list[str]:
+    return [stage for stage in STAGES if stage != _MAIN]
+
+
+def make_shared(runs: list[Run], root) -> None:
+    """Makes the stages before the main training, once, and links them into every run's workspace."""
+    shared, config = Workspace(pathlib.Path(root) / "shared"), runs[0].config()
+    for stage in _shared_stages():
+        if not shared.is_current(stage, config):
+            _train(runs[0], shared, f"--stage={stage}")
+    for run in runs:
+        run.workspace.root.mkdir(parents=True, exist_ok=True)
+        for stage in _shared_stages():
+            _link(run.workspace.root / stage, shared.root / stage)
+        for name in _SHARED_MEASURES:
+            target = shared.root / "evaluation" / name
+            target.mkdir(parents=True, exist_ok=True)
+            _link(run.workspace.root / "evaluation" / name, target)
+
+
+def _link(link: pathlib.Path, target: pathlib.Path) -> None:
+    """A relative link, so that the whole folder can be moved."""
+    if link.is_symlink() or not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(target.resolve(), link.parent.resolve()))
+
+
+def train(runs: list[Run]) -> None:
+    """Trains what is not trained; every training is a process of its own, and goes on where it was stopped."""
+    missing = [run for run in runs if not run.workspace.is_current(_MAIN, run.config())]
+    for run in tqdm(missing, desc="trainings", unit="training"):
+        tqdm.write(f"{run.row}, seed {run.repetition}: training in {run.workspace.root}")
+        _train(run, run.workspace)
+
+
+def _train(run: Run, workspace: Workspace, *more: str) -> None:
+    _command(
+        "rgan_tf.train",
+        f"--config_file={run.config_file}",
+        f"--workspace={workspace.root}",
+        f"--params_override=repetition={run.repetition}",
+        *more,
+    )
+
+
+def _command(module: str, *arguments: str) -> None:
+    """Runs a command of this package and shows what it says; stops at its first failure."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
+    if done.returncode:
+        raise UserError(f"{module} stopped with status {done.returncode}; mend what it says above and start again.")
+
+
+def evaluate(runs: list[Run], split: str, samples: int) -> None:
+    """Measures what is not measured; runs of the last row also with the two ways of retrieval that learn nothing."""
+    asked = [(run, "learned") for run in runs]
+    asked += [(run, policy) for run in runs if run.row == runs[-1].row for policy in BASELINES]
+    missing = [(run, policy) for run, policy in asked if not figures(run, policy, split, samples)]
+    for run, policy in tqdm(missing, desc="evaluations", unit="evaluation"):
+        tqdm.write(f"{run.row}, seed {run.repetition}, {policy} retrieval: evaluating")
+        _command(
+            "rgan_tf.evaluate",
+            f"--workspace={run.workspace.root}",
+            f"--split={split}",
+            f"--samples_per_scene={samples}",
+            f"--retrieval={policy}",
+        )
+
+
+def figures(run: Run, policy: str, split: str, samples: int) -> dict[str, float]:
+    """The newest figures of a run as it is trained now, by metric; empty where it was not measured so."""
+    wanted = {"fingerprint": fingerprint(_MAIN, run.config()), "policy": policy, "split": split, "samples": samples}
+    lines = records.read(run.workspace) if (run.workspace.root / records.FILE).is_file() else []
+    return {
+        line["metric"]: line["value"]
+        for line in lines
+        if all(line[name] == value for name, value in wanted.items()) and line["step"] >= run.config().training.steps
+    }
+
+
+def table(runs: list[Run], split: str, samples: int) -> tables.Table:
+    """Mean and deviation over seeds of every row, the retrievals that learn nothing first."""
+    kinds = [(f"{runs[-1].row}, {policy} retrieval", runs[-1].row, policy) for policy in BASELINES]
+    kinds += [(row, row, "learned") for row in dict.fromkeys(run.row for run in runs)]
+    rows = []
+    for title, row, policy in kinds:
+        found = [figures(run, policy, split, samples) for run in runs if run.row == row]
+        rows.append((title, [tables.over_seeds([each.get(metric) for each in found]) for metric in COLUMNS.values()]))
+    return tables.Table(("retrieval", *COLUMNS), rows)
+
+
+def main() -> None:
+    """Trains, evaluates, prints and writes the table."""
+    given = flags.FLAGS
+    runs = plan(given.config_dir, given.workspace, given.seeds)
+    make_shared(runs, given.workspace)
+    train(runs)
+    evaluate(runs, given.split, given.samples_per_scene)
+    made = table(runs, given.split, given.samples_per_scene)
+    made.write(pathlib.Path(given.workspace) / "table2")
+    print(made.markdown())
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("config_dir", "configs/ablations", "Folder with a configuration for each row.")
+    flags.DEFINE_string(
+        "workspace", None, "Folder of the ablation: shared stages, and every row's trainings.", required=True
+    )
+    flags.DEFINE_integer("seeds", 3, "Trainings of each row.", lower_bound=1)
+    flags.DEFINE_enum("split", "test", SPLITS, "Scenes to evaluate on.")
+    flags.DEFINE_integer("samples_per_scene", 4, "Pictures of a scene.", lower_bound=1)
+    commands.run(main)

@@ -1,0 +1,139 @@
+"""The ablation: what it plans, shares, skips and tabulates. Trainings and evaluations have tests of their own."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from rgan_tf import ablation
+from rgan_tf.errors import UserError
+from rgan_tf.evaluation import records, tables
+from rgan_tf.workspace import STAGES, Workspace, fingerprint
+
+
+@pytest.fixture
+def configs(tmp_path):
+    """Two rows on the tiny configuration."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    for row, weight in (("both", 1.0), ("neither", 0.0)):
+        text = f"base: {REPOSITORY / 'tests' / 'tiny.yaml'}\nlosses: {{sel_gt: {weight}, sel_occur: {weight}}}\n"
+        (folder / f"{row}.yaml").write_text(text)
+    return folder
+
+
+def add_line(run, metric, value, **changes):
+    config = run.config()
+    line = {
+        "fingerprint": fingerprint("retrievegan", config),
+        "step": config.training.steps,
+        "policy": "learned",
+        "split": "test",
+        "samples": 2,
+        "metric": metric,
+        "name": metric,
+        "value": value,
+        **changes,
+    }
+    path = run.workspace.root / records.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def test_the_papers_four_rows_are_planned_seed_by_seed(tmp_path):
+    runs = ablation.plan(REPOSITORY / "configs" / "ablations", tmp_path, 2)
+    assert [(run.row, run.repetition) for run in runs] == [
+        (row, n) for n in (0, 1) for row in ("neither", "sel_gt", "sel_occur", "both")
+    ]
+    assert len({str(run.workspace.root) for run in runs}) == 8
+    for stage in STAGES:
+        prints = {fingerprint(stage, run.config()) for run in runs}
+        assert len(prints) == (8 if stage == "retrievegan" else 1), stage
+
+
+def test_rows_that_differ_before_the_main_training_are_refused(configs, tmp_path):
+    with open(configs / "both.yaml", "a") as file:
+        file.write("patch_bank: {patch_size: 24}\n")
+    with pytest.raises(UserError, match=r"both.yaml and .*neither.yaml differ in the stage patch_bank"):
+        ablation.plan(configs, tmp_path / "work", 1)
+    with pytest.raises(UserError, match="holds no configuration"):
+        ablation.plan(tmp_path / "nowhere", tmp_path / "work", 1)
+
+
+def test_what_is_done_is_not_done_again(configs, tmp_path, monkeypatch):
+    runs = ablation.plan(configs, tmp_path / "work", 2)
+    called = []
+
+    def command(module, *arguments):
+        given = dict(argument[2:].split("=", 1) for argument in arguments)
+        called.append((module, given))
+        workspace = Workspace(given["workspace"])
+        if module == "rgan_tf.train":
+            run = next((r for r in runs if r.workspace.root == workspace.root), runs[0])
+            stage = given.get("stage", "retrievegan")
+            (workspace.root / stage).mkdir(parents=True)
+            manifest = {"fingerprint": fingerprint(stage, run.config()), "steps": run.config().training.steps}
+            (workspace.root / stage / "manifest.json").write_text(json.dumps(manifest))
+
+    monkeypatch.setattr(ablation, "_command", command)
+    for _ in range(2):
+        ablation.make_shared(runs, tmp_path / "work")
+        ablation.train(runs)
+    stages = [given.get("stage") for _, given in called]
+    assert stages == [*(stage for stage in STAGES if stage != "retrievegan"), *[None] * 4]
+    assert [given["params_override"] for _, given in called[5:]] == [f"repetition={n}" for n in (0, 0, 1, 1)]
+    for run in runs:
+        assert all(run.workspace.is_current(stage, run.config()) for stage in STAGES)
+        assert (run.workspace.root / "dataset").resolve() == (tmp_path / "work" / "shared" / "dataset").resolve()
+    called.clear()
+    for policy in ("learned", "random"):
+        add_line(runs[1], "fid", 1.0, policy=policy)
+    ablation.evaluate(runs, "test", 2)
+    asked = [(given["workspace"], given["retrieval"]) for _, given in called]
+    work = tmp_path / "work"
+    expected = [
+        (work / "neither" / "0", "learned"),
+        (work / "neither" / "1", "learned"),
+        (work / "both" / "1", "learned"),
+    ]
+    expected += [(work / "both" / "1", "random"), (work / "both" / "0", "graph_feature")]
+    expected += [(work / "both" / "1", "graph_feature")]
+    assert sorted(asked) == sorted((str(path), policy) for path, policy in expected)
+
+
+def test_table_takes_the_figures_of_this_training_alone(configs, tmp_path):
+    runs = ablation.plan(configs, tmp_path / "work", 2)
+    for run in runs:
+        value = {"neither": 40.0, "both": 30.0}[run.row] + run.repetition
+        add_line(run, "fid", 99.0)
+        add_line(run, "fid", value)
+        add_line(run, "fid", 77.0, fingerprint="another")
+        add_line(run, "fid", 78.0, split="validation")
+        add_line(run, "fid", 79.0, samples=5)
+        add_line(run, "fid", 80.0, step=1)
+    add_line(runs[-1], "fid", 60.0, policy="random")
+    table = ablation.table(runs, "test", 2)
+    rows = dict(table.rows)
+    assert rows["neither"][0] == tables.Cell(40.5, 0.5) and rows["both"][0] == tables.Cell(30.5, 0.5)
+    assert rows["both, random retrieval"][0] == tables.Cell(60.0, None)
+    assert rows["both, graph_feature retrieval"][0] is None and rows["both"][1] is None
+
+
+def test_tables_are_written_three_ways(tmp_path):
+    values = [1.25, 3.5, 2.0]
+    cell = tables.over_seeds([*values, None])
+    assert cell.mean == pytest.approx(np.mean(values)) and cell.deviation == pytest.approx(np.std(values))
+    assert tables.over_seeds([None]) is None and tables.over_seeds([2.0]) == tables.Cell(2.0, None)
+    table = tables.Table(("row", "FID", "IS"), [("a_b", [cell, None]), ("c", [tables.Cell(0.5, None), cell])])
+    table.write(tmp_path / "out" / "table")
+    markdown = (tmp_path / "out" / "table.md").read_text().splitlines()
+    assert markdown[0] == "| row | FID | IS |" and markdown[2] == "| a_b | 2.25 ± 0.94 |  |"
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "table.csv").read_text())))
+    assert float(rows[0]["FID"]) == cell.mean and float(rows[0]["FID deviation"]) == cell.deviation
+    assert rows[0]["IS"] == "" and rows[1]["FID deviation"] == ""
+    latex = (tmp_path / "out" / "table.tex").read_text()
+    assert r"a\_b & 2.25 $\pm$ 0.94 & -- \\" in latex and latex.count(r"\\") == 3

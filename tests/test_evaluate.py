@@ -1,0 +1,180 @@
+"""The evaluation of a split: what is drawn, what is measured on it, and what is written down."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import chromium
+import numpy as np
+import pytest
+import scipy.linalg
+import tensorflow as tf
+from conftest import REPOSITORY
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rgan_tf import evaluate
+from rgan_tf.errors import UserError
+from rgan_tf.evaluation import image_features, records
+from rgan_tf.evaluation.scoring import Setting
+from rgan_tf.evaluation.split_drawing import SplitDrawing, real_images
+from rgan_tf.workspace import Workspace, WorkspaceError
+
+OVERRIDE = "evaluation.network=in_domain,evaluation.splits=2"
+
+
+@pytest.fixture(scope="module")
+def workspace(tiny_workspace, tmp_path_factory):
+    return Workspace(shutil.copytree(tiny_workspace.root, tmp_path_factory.mktemp("evaluated") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def config(workspace):
+    return workspace.trained_config(OVERRIDE)
+
+
+@pytest.fixture(scope="module")
+def lines(workspace):
+    return evaluate.evaluate(workspace, Setting(split="validation", samples=2), overrides=OVERRIDE)
+
+
+def values(lines):
+    return {line["name"]: line["value"] for line in lines}
+
+
+def test_names_carry_the_protocol(lines):
+    names = set(values(lines))
+    assert {
+        "fid.validation8x2.predicted_boxes.in_domain.none32",
+        "is.validation8x2.predicted_boxes.in_domain.none32.splits2",
+        "is_real.validation8.in_domain.none32.splits2",
+        "box_iou.validation8",
+        "box_recall@0.5.validation8",
+        "object_accuracy.validation8x2.predicted_boxes.d_obj",
+        "ground_truth_accuracy.validation8.k6",
+        "style_agreement.validation8x2.predicted_boxes.k6",
+        "cooccurrence_distance.validation8x2.predicted_boxes.k6",
+    } <= names
+    assert not any(name.startswith("diversity") for name in names), "there were no weights for it"
+
+
+def test_figures_are_those_of_the_drawn_pictures(workspace, config, lines):
+    """Fréchet distance by SciPy, co-occurrence and IoU by loops, over pictures drawn once more."""
+    drawing = SplitDrawing(workspace, config, "validation", samples=2)
+    batches = list(drawing)
+    found = values(lines)
+    extract = image_features.make_feature_extractor(config, workspace)
+    generated = np.concatenate([extract(sample.images).pool for batch in batches for sample in batch.samples])
+    real = np.concatenate([extract(images).pool for images in real_images(drawing.source)])
+    means = [features.mean(axis=0, dtype=np.float64) for features in (generated, real)]
+    covariances = [np.cov(features.astype(np.float64), rowvar=False) for features in (generated, real)]
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
+    expected = np.sum((means[0] - means[1]) ** 2) + np.trace(covariances[0] + covariances[1] - 2 * root)
+    assert found["fid.validation8x2.predicted_boxes.in_domain.none32"] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+    distances, ious = [], []
+    for batch in batches:
+        for sample in batch.samples:
+            for rows in sample.rows:
+                points = drawing.bank.gather_cooccurrence(rows[rows >= 0])
+                pairs = [np.sum((a - b) ** 2) for i, a in enumerate(points) for b in points[:i]]
+                distances += [np.mean(pairs)] if pairs else []
+        for predicted, target, mask in zip(batch.predicted_boxes, batch.scenes["boxes"], batch.scenes["object_mask"]):
+            for a, b in zip(predicted[mask], target[mask]):
+                overlap = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
+                ious.append(overlap / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - overlap))
+    assert found["cooccurrence_distance.validation8x2.predicted_boxes.k6"] == pytest.approx(
+        np.mean(distances), rel=1e-5
+    )
+    assert found["box_iou.validation8"] == pytest.approx(np.mean(ious), rel=1e-5)
+
+
+def test_drawing_depends_on_seed_scene_and_sample(workspace, config):
+    def drawn(**given):
+        return [sample for batch in SplitDrawing(workspace, config, "validation", **given) for sample in batch.samples]
+
+    first, again, more = drawn(), drawn(), drawn(samples=2)
+    np.testing.assert_array_equal(first[0].images, again[0].images)
+    np.testing.assert_array_equal(first[0].rows, more[0].rows)
+    assert (more[0].rows != more[1].rows).any() and (drawn(seed=1)[0].rows != first[0].rows).any()
+
+
+def test_layouts_and_policies(workspace, config):
+    for batch in SplitDrawing(workspace, config, "validation", boxes="ground_truth", policy="graph_feature"):
+        mask = batch.scenes["object_mask"]
+        np.testing.assert_allclose(batch.samples[0].boxes[mask], batch.scenes["boxes"][mask], atol=1e-6)
+        np.testing.assert_array_equal(batch.samples[0].rows[mask], batch.scenes["candidates"][mask][:, 0])
+    (predicted,) = SplitDrawing(workspace, config, "validation", policy="random")
+    mask = predicted.scenes["object_mask"]
+    np.testing.assert_allclose(predicted.samples[0].boxes[mask], predicted.predicted_boxes[mask], atol=1e-6)
+    rows = predicted.samples[0].rows
+    expected = SplitDrawing(workspace, config, "validation").bank.gather_patches(rows[rows >= 0])
+    np.testing.assert_array_equal(predicted.samples[0].patches[rows >= 0], expected)
+
+
+@pytest.mark.parametrize("given", [{"split": "train"}, {"boxes": "both"}, {"policy": "best"}, {"samples": 0}])
+def test_unknown_settings_are_refused(given, workspace, config):
+    with pytest.raises(UserError, match=f"{next(iter(given.values()))}"):
+        SplitDrawing(workspace, config, **given)
+
+
+def test_lines_are_appended_with_all_they_depend_on(workspace, config, lines):
+    file = workspace.root / records.FILE
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert written == lines == records.read(workspace)
+    for line in written:
+        assert line["step"] == 4 and line["seed"] == 0 and line["split"] == "validation" and line["seconds"] > 0
+        assert line["libraries"]["tensorflow"] == tf.__version__ and len(line["fingerprint"]) == 16
+    again = evaluate.evaluate(workspace, Setting(split="validation", samples=2), overrides=OVERRIDE)
+    assert values(again) == values(lines)
+    assert len(records.read(workspace)) == 2 * len(lines)
+    assert set(records.newest(records.read(workspace))) == set(values(lines))
+    assert len(list((workspace.root / "evaluation" / "real_statistics").glob("*.npz"))) == 1
+    events = [EventAccumulator(str(path)).Reload() for path in (workspace.root / "evaluation").glob("events.out.*")]
+    assert set(events[0].Tags()["tensors"]) == set(values(lines))
+
+
+def test_only_the_evaluation_may_be_overridden(workspace):
+    with pytest.raises(WorkspaceError, match="another training"):
+        workspace.trained_config("retrieval.inference_noise=0.0")
+    with pytest.raises(UserError, match="was not evaluated; run"):
+        records.read(Workspace(REPOSITORY / "configs"))
+
+
+def test_report_shows_everything_and_asks_for_nothing(workspace, lines):
+    page = (workspace.root / "evaluation" / "report.html").read_text()
+    for line in lines:
+        assert line["name"] in page
+    for part in ("loss/total", "Patches that fit worst", "One scene, other seeds", "noon", "autumn", "<svg"):
+        assert part in page
+    assert "<script" not in page and 'src="http' not in page and "default-src 'none'" in page
+    pictures = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', page)
+    assert len(pictures) == page.count("<img") > 30
+    sizes = [Image.open(io.BytesIO(base64.b64decode(data))).size for _, data in pictures]
+    # Two samples of 32 pixels beside each other, shown at twice their size, for each of the eight scenes.
+    assert sum(size == (128, 64) for size in sizes) == 8
+    sources = [words for words, _ in pictures if ": train_" in words]
+    assert len(sources) > 8 and len(sources) == sum(size == (112, 112) for size in sizes)
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium is installed")
+def test_report_opens_in_a_browser(workspace, lines, tmp_path):
+    page = workspace.root / "evaluation" / "report.html"
+    with chromium.Chromium(tmp_path) as browser:
+        browser.open(page.resolve().as_uri())
+        assert not browser.errors and [r for r in browser.requests if not r.startswith(("file:", "data:"))] == []
+        loaded = browser.run("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+        assert loaded is True
+
+
+def test_command_prints_every_figure(workspace):
+    command = [sys.executable, "-m", "rgan_tf.evaluate", f"--workspace={workspace.root}", "--boxes=ground_truth"]
+    command += ["--retrieval=random", f"--params_override={OVERRIDE}"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "fid.test4.ground_truth_boxes.random_retrieval.in_domain.none32" in done.stdout
+    assert "left out: The Diversity Score" in done.stdout and "too few" in done.stdout

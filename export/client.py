@@ -8,6 +8,7 @@ and from the shell: python -m export.client --server=HOST:PORT --scene=FILE.json
 
 import io
 import itertools
+import pathlib
 import random
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Callable, Optional, Union
 
 import grpc
 import numpy as np
+from absl import flags
 from PIL import Image
 
 from rgan_tf import commands  # isort: split
@@ -23,9 +25,10 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from rgan_tf import scene_requests
+from rgan_tf.drawing import SceneView, draw_sheet
 from rgan_tf.errors import UserError
 from rgan_tf.runtime_messages import sentence_of
-from rgan_tf.scene_graph import SceneGraph
+from rgan_tf.scene_graph import SceneGraph, load_scenes
 from rgan_tf.scene_requests import GeneratedScene
 
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -220,7 +223,39 @@ def _worth_another_try(error: grpc.RpcError) -> bool:
     return error.code() in _RETRIED and "larger than max" not in (error.details() or "")
 
 
-if __name__ == "__main__":
-    from export import client_command
+def main() -> None:
+    """Reads scenes, has them drawn by the server, writes the PNG."""
+    given = flags.FLAGS
+    roots = None if given.root_certificates is None else _read(given.root_certificates)
+    version = int(given.version) if given.version is not None and given.version.isdecimal() else given.version
+    with GenerationClient(given.server, model=given.model, timeout=given.timeout, root_certificates=roots) as client:
+        scenes = load_scenes(given.scene, None, *client.sizes(version))
+        drawn = client.generate(scenes, given.seed, given.signature, version)
+    if given.sheet:
+        views = [SceneView(s, g.boxes, g.patches, (("image", g.image),)) for s, g in zip(scenes, drawn)]
+        picture = draw_sheet(views)
+    else:
+        picture = Image.fromarray(np.concatenate([g.image for g in drawn]))
+    scene_requests.save_picture(picture, given.output)
+    print(f"{given.output}: {len(scenes)} scenes.")
 
-    commands.run(client_command.main)
+
+def _read(path: str) -> bytes:
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"The certificates {path} cannot be read: {error.strerror}.") from error
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("server", None, "HOST:PORT of a server's gRPC.", required=True)
+    flags.DEFINE_string("model", "rgan_tf", "The server's name for the model.")
+    flags.DEFINE_string("version", None, "A version's number or label; the server's own choice if not given.")
+    flags.DEFINE_string("scene", None, "JSON file with a scene graph or a list of them.", required=True)
+    flags.DEFINE_string("output", None, "The PNG to write.", required=True)
+    flags.DEFINE_integer("seed", 0, "The same seed gives the same picture.", lower_bound=0)
+    flags.DEFINE_string("signature", None, "One that generates; chosen by what the scenes fix if not given.")
+    flags.DEFINE_bool("sheet", True, "Draw graph, boxes and patches beside each picture; --nosheet: pictures alone.")
+    flags.DEFINE_float("timeout", 60.0, "Seconds for a call, further attempts included.", lower_bound=0.001)
+    flags.DEFINE_string("root_certificates", None, "PEM file of whom to trust; the connection is then TLS.")
+    commands.run(main)

@@ -52,7 +52,7 @@ def same(one, other):
 
 def test_a_picture_is_what_the_model_gives(client, drawn, target):
     if target.model is None:
-        pytest.skip("The model behind this server is not at hand.")
+        pytest.skip("The model behind a server that TF_SERVING_ADDRESS names cannot be read here to compare with.")
     inputs = scene_requests.to_inputs([SCENE], scene_requests.GENERATE, *client.sizes(), 5)
     outputs = target.model.run(target.model.signature(""), inputs)
     same(drawn, scene_requests.from_outputs([SCENE], outputs)[0])
@@ -153,7 +153,7 @@ def trimmed(request, sizes):
 
 def test_curl_as_documented(target, client, tmp_path):
     if target.rest_url is None:
-        pytest.skip("TF_SERVING_REST names no server.")
+        pytest.skip("TF_SERVING_ADDRESS names a server, but TF_SERVING_REST does not name its REST port.")
     name = "export/tf_serving/request.json"
     request = trimmed(json.loads((REPOSITORY / name).read_text()), client.sizes())
     (tmp_path / name).parent.mkdir(parents=True)

@@ -38,7 +38,7 @@ def address(archive):
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
-            pass
+            """Says nothing of requests among the tests' own output."""
 
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Handler, directory=str(archive.parent))

@@ -13,6 +13,7 @@ from rgan_tf.evaluation import retrieval_policies
 from rgan_tf.evaluation.ground_truth_patches import ground_truth_batches
 from rgan_tf.ops import pixels, scene_random
 from rgan_tf.training import artifacts
+from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.workspace import Workspace
 
 SPLITS = ("validation", "test")
@@ -156,9 +157,8 @@ class SplitDrawing:
     def _encode_batch(self, batch: dict[str, tf.Tensor], truth: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         batch, own = to_device(batch), pixels.to_float(truth["ground_truth_patches"])
         model = self._model
-        encoding = model.graph_encoder(batch["objects"], batch["object_mask"], batch["triples"], batch["triple_mask"])
         return {
-            "predicted_boxes": encoding.boxes,
+            "predicted_boxes": encode_graph(model.graph_encoder, batch).boxes,
             "reconstructed": pixels.to_uint8(model.synthesize(own, batch["boxes"], batch)),
             "truth_features": model.retrieval.embed(own),
             "candidate_features": model.retrieval.embed(batch["candidate_patches"]),

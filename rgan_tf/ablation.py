@@ -19,8 +19,8 @@ from rgan_tf import commands  # isort: split
 from rgan_tf import config as config_lib
 from rgan_tf import config_files
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation import records, tables
-from rgan_tf.evaluation.split_drawing import POLICIES, SPLITS
+from rgan_tf.evaluation import paper_tables, records, tables
+from rgan_tf.evaluation.split_drawing import BOXES, POLICIES, SPLITS
 from rgan_tf.workspace import STAGES, Workspace, fingerprint
 
 _MAIN = "retrievegan"
@@ -28,15 +28,6 @@ _MAIN = "retrievegan"
 _ROWS = ("neither", "sel_gt", "sel_occur", "both")
 # Two rows that the paper does not have; they draw with the last row's models.
 BASELINES = tuple(policy for policy in POLICIES if policy != "learned")
-# What the table shows, by the metrics' names.
-COLUMNS = {
-    "FID": "fid",
-    "IS": "is",
-    "style agreement": "style_agreement",
-    "co-occurrence distance": "cooccurrence_distance",
-    "ground-truth accuracy": "ground_truth_accuracy",
-    "object accuracy": "object_accuracy",
-}
 # Of the evaluation: the same for all runs, since they share the data.
 _SHARED_MEASURES = ("in_domain", "real_statistics")
 
@@ -139,7 +130,7 @@ def evaluate(runs: list[Run], split: str, samples: int) -> None:
     """Measures what is not measured; runs of the last row also with the two ways of retrieval that learn nothing."""
     asked = [(run, "learned") for run in runs]
     asked += [(run, policy) for run in runs if run.row == runs[-1].row for policy in BASELINES]
-    missing = [(run, policy) for run, policy in asked if not figures(run, policy, split, samples)]
+    missing = [(run, policy) for run, policy in asked if not _figures(run, policy, split, samples)]
     for run, policy in tqdm(missing, desc="evaluations", unit="evaluation"):
         tqdm.write(f"{run.row}, seed {run.repetition}, {policy} retrieval: evaluating")
         _command(
@@ -151,26 +142,20 @@ def evaluate(runs: list[Run], split: str, samples: int) -> None:
         )
 
 
-def figures(run: Run, policy: str, split: str, samples: int) -> dict[str, float]:
-    """The newest figures of a run as it is trained now, by metric; empty where it was not measured so."""
-    wanted = {"fingerprint": fingerprint(_MAIN, run.config()), "policy": policy, "split": split, "samples": samples}
-    lines = records.read(run.workspace) if (run.workspace.root / records.FILE).is_file() else []
-    return {
-        line["metric"]: line["value"]
-        for line in lines
-        if all(line[name] == value for name, value in wanted.items()) and line["step"] >= run.config().training.steps
-    }
+def _figures(run: Run, policy: str, split: str, samples: int) -> dict[str, dict]:
+    return records.of_training(run.workspace, run.config(), split, samples, policy, BOXES[0])
 
 
 def table(runs: list[Run], split: str, samples: int) -> tables.Table:
     """Mean and deviation over seeds of every row, the retrievals that learn nothing first."""
-    kinds = [(f"{runs[-1].row}, {policy} retrieval", runs[-1].row, policy) for policy in BASELINES]
-    kinds += [(row, row, "learned") for row in dict.fromkeys(run.row for run in runs)]
-    rows = []
-    for title, row, policy in kinds:
-        found = [figures(run, policy, split, samples) for run in runs if run.row == row]
-        rows.append((title, [tables.over_seeds([each.get(metric) for each in found]) for metric in COLUMNS.values()]))
-    return tables.Table(("retrieval", *COLUMNS), rows)
+    last = [run for run in runs if run.row == runs[-1].row]
+    trainings = [
+        paper_tables.Training(f"{run.row}, {policy} retrieval", run.workspace, run.config(), policy)
+        for policy in BASELINES
+        for run in last
+    ]
+    trainings += [paper_tables.Training(run.row, run.workspace, run.config()) for run in runs]
+    return paper_tables.table_2(paper_tables.find(trainings, split, samples, BOXES[:1]))
 
 
 def main() -> None:

@@ -122,12 +122,13 @@ class RetrievalConfig(hyperparams.Config):
     distance: str = "squared_euclidean"
     query_update: str = "running_average"
     straight_through: bool = True
-    # The temperature falls from the first value to the second, geometrically, over `temperature_steps` steps.
+    # The temperature goes from the first value to the second, geometrically, over `temperature_steps` steps. Lower ones
+    # give worse straight-through gradients (docs/results.md).
     temperature_start: float = 1.0
-    temperature_end: float = 0.3
+    temperature_end: float = 1.0
     temperature_steps: int = 1000
     # Scale of the Gumbel noise when a picture is generated; training always uses 1.
-    inference_noise: float = 0.3
+    inference_noise: float = 0.1
     inference_temperature: float = 0.1
 
 
@@ -191,7 +192,7 @@ class LossesConfig(hyperparams.Config):
 
     adversarial: str = "hinge"
     sel_gt: float = 1.0
-    sel_occur: float = 1.0
+    sel_occur: float = 0.3
     adv_img: float = 0.1
     recon_img: float = 1.0
     p_img: float = 0.01

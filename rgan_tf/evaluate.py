@@ -36,11 +36,13 @@ def evaluate(
     started = time.monotonic()
     config = workspace.trained_config(overrides)
     runtime.prepare(config.runtime)
+    # Ampere GPUs would round matrix products to ten bits, and scores with them.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     step = split_drawing.checkpoint_step(workspace)
     found = scoring.score_split(workspace, config, setting, lpips_weights)
     lines = records.append(workspace, config, setting, found.measurements, step, time.monotonic() - started)
     _write_scalars(workspace, lines, step)
-    page = write_report(workspace, lines, found.left_out, found.scenes, found.training, found.bank)
+    page = write_report(workspace, lines, found)
     for reason in found.left_out:
         print(f"left out: {reason}")
     print(f"The report is {page}")

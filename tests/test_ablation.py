@@ -1,10 +1,7 @@
 """The ablation: what it plans, shares, skips and tabulates. Trainings and evaluations have tests of their own."""
 
-import csv
-import io
 import json
 
-import numpy as np
 import pytest
 from conftest import REPOSITORY
 
@@ -31,11 +28,14 @@ def add_line(run, metric, value, **changes):
         "fingerprint": fingerprint("retrievegan", config),
         "step": config.training.steps,
         "policy": "learned",
+        "boxes": "predicted",
         "split": "test",
         "samples": 2,
         "metric": metric,
-        "name": metric,
+        "name": f"{metric}.test9x2",
         "value": value,
+        "deviation": None,
+        "notes": {},
         **changes,
     }
     path = run.workspace.root / records.FILE
@@ -115,25 +115,10 @@ def test_table_takes_the_figures_of_this_training_alone(configs, tmp_path):
         add_line(run, "fid", 78.0, split="validation")
         add_line(run, "fid", 79.0, samples=5)
         add_line(run, "fid", 80.0, step=1)
+        add_line(run, "fid", 81.0, boxes="ground_truth")
     add_line(runs[-1], "fid", 60.0, policy="random")
     table = ablation.table(runs, "test", 2)
     rows = dict(table.rows)
     assert rows["neither"][0] == tables.Cell(40.5, 0.5) and rows["both"][0] == tables.Cell(30.5, 0.5)
     assert rows["both, random retrieval"][0] == tables.Cell(60.0, None)
-    assert rows["both, graph_feature retrieval"][0] is None and rows["both"][1] is None
-
-
-def test_tables_are_written_three_ways(tmp_path):
-    values = [1.25, 3.5, 2.0]
-    cell = tables.over_seeds([*values, None])
-    assert cell.mean == pytest.approx(np.mean(values)) and cell.deviation == pytest.approx(np.std(values))
-    assert tables.over_seeds([None]) is None and tables.over_seeds([2.0]) == tables.Cell(2.0, None)
-    table = tables.Table(("row", "FID", "IS"), [("a_b", [cell, None]), ("c", [tables.Cell(0.5, None), cell])])
-    table.write(tmp_path / "out" / "table")
-    markdown = (tmp_path / "out" / "table.md").read_text().splitlines()
-    assert markdown[0] == "| row | FID | IS |" and markdown[2] == "| a_b | 2.25 ± 0.94 |  |"
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "table.csv").read_text())))
-    assert float(rows[0]["FID"]) == cell.mean and float(rows[0]["FID deviation"]) == cell.deviation
-    assert rows[0]["IS"] == "" and rows[1]["FID deviation"] == ""
-    latex = (tmp_path / "out" / "table.tex").read_text()
-    assert r"a\_b & 2.25 $\pm$ 0.94 & -- \\" in latex and latex.count(r"\\") == 3
+    assert "both, graph_feature retrieval" not in rows and rows["both"][1] is None

@@ -88,7 +88,7 @@ def test_missing_file_is_named(tmp_path):
 def test_ablations_differ_in_the_losses_of_retrieval_alone():
     rows = {path.stem: load_config(path) for path in CONFIGS if path.parent.name == "ablations"}
     weights = {name: (row.losses.sel_gt, row.losses.sel_occur) for name, row in rows.items()}
-    assert weights == {"neither": (0.0, 0.0), "sel_gt": (1.0, 0.0), "sel_occur": (0.0, 1.0), "both": (1.0, 1.0)}
+    assert weights == {"neither": (0.0, 0.0), "sel_gt": (1.0, 0.0), "sel_occur": (0.0, 0.3), "both": (1.0, 0.3)}
     for row in rows.values():
         row.losses.sel_gt = row.losses.sel_occur = 0.0
     assert all(row.as_dict() == rows["both"].as_dict() for row in rows.values())

@@ -151,6 +151,7 @@ def test_report_shows_everything_and_asks_for_nothing(workspace, lines):
         assert line["name"] in page
     for part in ("loss/total", "Patches that fit worst", "One scene, other seeds", "noon", "autumn", "<svg"):
         assert part in page
+    assert re.search(r"<tr><th>sky</th><td>[1-9]\d*</td><td>\d+%</td>", page)
     assert "<script" not in page and 'src="http' not in page and "default-src 'none'" in page
     pictures = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', page)
     assert len(pictures) == page.count("<img") > 30

@@ -1,6 +1,7 @@
 """Every stage on a tiny workspace, and the commands on top of it."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from pipelines.input_pipeline import evaluation_batches, training_batches
 from rgan_tf.training import artifacts, stages
-from rgan_tf.workspace import STAGES
+from rgan_tf.workspace import STAGES, Workspace
 
 
 def test_every_stage_is_current(tiny_workspace):
@@ -105,6 +106,26 @@ def test_validation_draws_are_fixed(tiny_workspace):
     first, second = (list(evaluation_batches(source, 3, reader)) for _ in range(2))
     assert sum(len(batch["objects"]) for batch in first) == 8
     tf.nest.map_structure(np.testing.assert_array_equal, first, second)
+
+
+def test_repetitions_differ_in_weights_and_order(tiny_workspace, tmp_path, monkeypatch):
+    started = []
+
+    def train(trainer, run):
+        first_batch = next(iter(run.make_dataset(0)))
+        started.append((trainer.models.retrievegan.retrieval.get_weights(), first_batch["scene_index"].numpy()))
+
+    monkeypatch.setattr(stages.loop, "train", train)
+    for number, repetition in enumerate((0, 1, 1)):
+        kept = shutil.ignore_patterns("retrievegan*", "evaluation")
+        root = shutil.copytree(tiny_workspace.root, tmp_path / str(number), ignore=kept)
+        config = tiny_config(f"repetition={repetition}")
+        stages.StageRunner(Workspace(root), config, tf.distribute.get_strategy()).run("retrievegan")
+    first, second, again = started
+    assert not np.array_equal(first[0][0], second[0][0]) and not np.array_equal(first[1], second[1])
+    np.testing.assert_array_equal(second[1], again[1])
+    for one, other in zip(second[0], again[0]):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.fixture(scope="module")

@@ -122,21 +122,14 @@ def make_feature_extractor(config: config_lib.ExperimentConfig, workspace: Works
         handle = evaluation.handle
         arguments = (evaluation.outputs, evaluation.signature, tuple(evaluation.input_range), evaluation.input_size)
     try:
-        network = _SavedModel(handle, *arguments)
+        network = HubNetwork(handle, *arguments)
     except FeatureWeightsError as error:
         raise FeatureWeightsError(f"evaluation.handle: {str(error).rstrip('.')}; or {_WITHOUT_NETWORK}.") from error
     except UserError as error:
         raise type(error)(f"evaluation: {error}") from error
     identity = f"{_content(handle)} {arguments}"
-    return FeatureExtractor(network, evaluation.network, network.resize(image_size), identity, evaluation.batch_size)
-
-
-class _SavedModel(HubNetwork):
-    """A `HubNetwork` that says what size it resizes images to."""
-
-    def resize(self, image_size: int) -> str:
-        """The label of what is done to images of a side."""
-        return _resize_label(image_size, *self._size)
+    resize = _resize_label(image_size, *network.size)
+    return FeatureExtractor(network, evaluation.network, resize, identity, evaluation.batch_size)
 
 
 def _in_domain(config: config_lib.ExperimentConfig, workspace: Workspace) -> FeatureExtractor:

@@ -73,3 +73,26 @@ def read(workspace: Workspace) -> list[dict]:
 def newest(lines: Sequence[dict]) -> dict[str, dict]:
     """The last line of each name."""
     return {line["name"]: line for line in lines}
+
+
+def of_training(
+    workspace: Workspace, config: config_lib.ExperimentConfig, split: str, samples: int, policy: str, boxes: str
+) -> dict[str, dict]:
+    """The newest line of each metric of a finished training, by metric; empty where it was not measured so.
+
+    Args:
+      workspace: whose lines they are.
+      config: of the training; lines of another one, or of a checkpoint before its last step, do not count.
+      split: drawn.
+      samples: pictures of a scene.
+      policy: of retrieval.
+      boxes: that pictures were laid out by.
+    """
+    wanted = {"fingerprint": fingerprint("retrievegan", config), "split": split, "samples": samples}
+    wanted.update(policy=policy, boxes=boxes)
+    lines = read(workspace) if (workspace.root / FILE).is_file() else []
+    return {
+        line["metric"]: line
+        for line in lines
+        if all(line[name] == value for name, value in wanted.items()) and line["step"] >= config.training.steps
+    }

@@ -12,10 +12,11 @@ from PIL import Image, ImageDraw
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from pipelines.input_pipeline import SceneSource
 from pipelines.patch_bank import PatchBank
 from rgan_tf.drawing import draw_sheet, object_colours
+from rgan_tf.evaluation.category_retrieval import CategoryRow
 from rgan_tf.evaluation.report_scenes import ReportScenes, ShownScene, source_pictures
+from rgan_tf.evaluation.scoring import Findings
 from rgan_tf.workspace import Workspace
 
 FILE = pathlib.Path("evaluation") / "report.html"
@@ -24,25 +25,16 @@ _THUMBNAIL = 112
 _CURVE_WIDTH, _CURVE_HEIGHT = 220, 90
 
 
-def write_report(
-    workspace: Workspace,
-    lines: Sequence[dict],
-    left_out: Sequence[str],
-    scenes: ReportScenes,
-    training: SceneSource,
-    bank: PatchBank,
-) -> pathlib.Path:
+def write_report(workspace: Workspace, lines: Sequence[dict], found: Findings) -> pathlib.Path:
     """Writes the page and returns its path.
 
     Args:
       workspace: that was evaluated.
       lines: the figures as they were recorded.
-      left_out: why others are missing.
-      scenes: what is shown.
-      training: the training scenes, from which the bank's patches were cut.
-      bank: the patch bank.
+      found: by the evaluation.
     """
-    sources = source_pictures(training, bank, scenes.shown)
+    scenes, bank = found.scenes, found.bank
+    sources = source_pictures(found.training, bank, scenes.shown)
     first = lines[0]
     parts = {
         "title": html.escape(f"{workspace.root.resolve().name}: {first['split']}, step {first['step']}"),
@@ -50,13 +42,14 @@ def write_report(
             f"{first['boxes']} boxes, {first['policy']} retrieval, {first['samples']} pictures a scene, seed "
             f"{first['seed']}, training {first['fingerprint']}, {first['date']}"
         ),
-        "scores": _scores(lines) + "".join(f"<p class=note>{html.escape(reason)}</p>" for reason in left_out),
+        "scores": _scores(lines) + "".join(f"<p class=note>{html.escape(reason)}</p>" for reason in found.left_out),
         "curves": _curves(workspace),
-        "scenes": _sheet(scenes.shown) + "".join(_sources(found, sources, bank) for found in scenes.shown),
+        "scenes": _sheet(scenes.shown) + "".join(_sources(shown, sources, bank) for shown in scenes.shown),
         "diversity": _diversity(scenes.shown),
         "best": _sheet(scenes.best),
         "worst": _sheet(scenes.worst),
-        "confusions": _confusions(scenes),
+        "categories": _categories(found.categories),
+        "styles": _styles(scenes),
     }
     page = string.Template(_PAGE.read_text(encoding="utf-8")).substitute(parts)
     path = workspace.root / FILE
@@ -131,7 +124,20 @@ def _diversity(scenes: Sequence[ShownScene]) -> str:
     )
 
 
-def _confusions(scenes: ReportScenes) -> str:
+def _categories(rows: Sequence[CategoryRow]) -> str:
+    """How often each category's own patches are found, the worst category first."""
+    if not rows:
+        return "<p class=note>No scene has two objects with candidates.</p>"
+    head = "<tr><th>category</th><th>queries</th><th>found</th><th>by chance</th><th>mean rank</th><th>retrieved</th>"
+    lines = []
+    for row in rows:
+        shares = f"<td>{row.accuracy:.0%}</td><td>{row.chance:.0%}</td><td>{row.mean_rank:.1f}</td>"
+        counts = f"<td>{row.retrieved}</td><td>{row.variety:.0%}</td>"
+        lines.append(f"<tr><th>{html.escape(row.name)}</th><td>{row.queries}</td>{shares}{counts}</tr>")
+    return f"<table class=matrix>{head}<th>different</th></tr>{''.join(lines)}</table>"
+
+
+def _styles(scenes: ReportScenes) -> str:
     """Which styles meet in one scene: each row's pairs of patches by the style of the other patch."""
     counts = scenes.style_pairs
     if not counts.sum():

@@ -9,6 +9,7 @@ import tensorflow as tf
 from pipelines.input_pipeline import SceneSource
 from pipelines.patch_bank import PatchBank
 from rgan_tf.drawing import SceneView
+from rgan_tf.evaluation.retrieval_scores import cooccurrence_distances
 from rgan_tf.evaluation.split_drawing import DrawnBatch
 from rgan_tf.scene_graph import SceneGraph, Vocabulary, unpad_scene
 
@@ -91,11 +92,8 @@ class ReportScenes:
         )
 
     def _distance(self, rows: np.ndarray) -> Optional[float]:
-        points = self._bank.gather_cooccurrence(rows[rows >= 0]).astype(np.float64)
-        if len(points) < 2:
-            return None
-        squared = np.square(points[:, None] - points[None]).sum(axis=-1)
-        return float(squared[np.triu_indices(len(points), 1)].mean())
+        squared, counted = cooccurrence_distances(self._bank, rows[np.newaxis])
+        return float(squared[counted].mean()) if counted.any() else None
 
     def _count_styles(self, rows: np.ndarray) -> None:
         styles = self._styles[self._bank.scene_index[rows[rows >= 0]]]

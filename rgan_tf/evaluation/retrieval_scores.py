@@ -5,6 +5,8 @@ ones. A scene with fewer than two such objects has no pair and takes no part; an
 -1, or a patch that was removed from the bank) is in no pair.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +15,18 @@ from pipelines.patch_bank import PatchBank
 from pipelines.records import NO_STYLE, STYLE_NAMES
 from rgan_tf.evaluation.averages import SceneAverage, Score, UndefinedScore, check_finite
 from rgan_tf.ops.relaxed_subset import candidate_distances
+
+
+class OwnPatchRanks(NamedTuple):
+    """Ranks of objects' own patches in a batch, all `[B, N, N]`: query object, then ranked object.
+
+    accuracy: 1 for rank 1, shared among equals. rank: 1 is best. chance: accuracy of a random order. counted: bool.
+    """
+
+    accuracy: np.ndarray
+    rank: np.ndarray
+    chance: np.ndarray
+    counted: np.ndarray
 
 
 class GroundTruthRank:
@@ -29,8 +43,8 @@ class GroundTruthRank:
         names = ("accuracy", "mean_rank", "chance_accuracy", "chance_mean_rank")
         self._averages = {name: SceneAverage(f"Ground-truth {name}", "pair of rankable objects") for name in names}
 
-    def update(self, truth_features, truth_mask, candidate_features, candidate_mask) -> None:
-        """Adds scenes.
+    def update(self, truth_features, truth_mask, candidate_features, candidate_mask) -> OwnPatchRanks:
+        """Adds scenes, and returns their ranks.
 
         Args:
           truth_features: `[B, N, D]` float, E_p of each object's own patch.
@@ -51,10 +65,13 @@ class GroundTruthRank:
         competitors = np.broadcast_to(candidate_mask.sum(axis=-1)[:, np.newaxis], closer.shape)
         pairs = truth_mask[:, :, np.newaxis] & (truth_mask[:, np.newaxis] & (competitors > 0))
         pairs &= ~np.eye(truth_mask.shape[1], dtype=bool)
-        self._averages["accuracy"].update(np.where(closer == 0, 1.0 / (1 + equal), 0.0), pairs)
-        self._averages["mean_rank"].update(1 + closer + equal / 2, pairs)
-        self._averages["chance_accuracy"].update(1.0 / (1 + competitors), pairs)
+        accuracy, chance = np.where(closer == 0, 1.0 / (1 + equal), 0.0), 1.0 / (1 + competitors)
+        ranks = OwnPatchRanks(accuracy, 1 + closer + equal / 2, chance, pairs)
+        self._averages["accuracy"].update(ranks.accuracy, pairs)
+        self._averages["mean_rank"].update(ranks.rank, pairs)
+        self._averages["chance_accuracy"].update(ranks.chance, pairs)
         self._averages["chance_mean_rank"].update(1 + competitors / 2, pairs)
+        return ranks
 
     def result(self) -> dict[str, Score]:
         """The scores "accuracy" (rank 1) and "mean_rank" (1 is best), and both of a uniformly random order, "chance_…".
@@ -63,6 +80,19 @@ class GroundTruthRank:
           UndefinedScore: no scene had two objects of which one could be ranked.
         """
         return {name: average.result() for name, average in self._averages.items()}
+
+
+def cooccurrence_distances(bank: PatchBank, rows) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances `[B, N, N]` of retrieved patches under F_occur, and which of them are of a pair that counts.
+
+    Args:
+      bank: opened with its co-occurrence embeddings.
+      rows: int `[B, N]`, -1 for none.
+    """
+    rows = np.asarray(rows)
+    embeddings = bank.gather_cooccurrence(rows).astype(np.float64)
+    squared = np.square(embeddings[:, :, np.newaxis] - embeddings[:, np.newaxis]).sum(axis=-1)
+    return squared, _pairs(_present(bank, rows))
 
 
 class CooccurrenceDistance:
@@ -80,10 +110,7 @@ class CooccurrenceDistance:
 
     def update(self, rows) -> None:
         """Adds scenes by their retrieved bank rows, int `[B, N]`, -1 for none."""
-        rows = np.asarray(rows)
-        embeddings = self._bank.gather_cooccurrence(rows).astype(np.float64)
-        squared = np.square(embeddings[:, :, np.newaxis] - embeddings[:, np.newaxis]).sum(axis=-1)
-        self._average.update(squared, _pairs(_present(self._bank, rows)))
+        self._average.update(*cooccurrence_distances(self._bank, rows))
 
     def result(self) -> dict[str, Score]:
         """The score "cooccurrence_distance".

@@ -13,6 +13,7 @@ from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
 from rgan_tf.evaluation import candidate_recall, image_features, image_scores, retrieval_scores
 from rgan_tf.evaluation.averages import Score, UndefinedScore
+from rgan_tf.evaluation.category_retrieval import CategoryRetrieval, CategoryRow
 from rgan_tf.evaluation.image_statistics import ImageStatistics, collect
 from rgan_tf.evaluation.layout_scores import LayoutScores
 from rgan_tf.evaluation.lpips import DiversityScore, Lpips
@@ -48,10 +49,15 @@ class Measurement(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """All figures of a split; why others were left out; scenes to be looked at; and what their patches come from."""
+    """What an evaluation found.
+
+    measurements: all figures. left_out: why others are missing. categories: retrieval by category. scenes: to be looked
+    at. bank, training: the patch bank, and the training scenes that its patches were cut from.
+    """
 
     measurements: list[Measurement]
     left_out: list[str]
+    categories: list[CategoryRow]
     scenes: ReportScenes
     bank: PatchBank
     training: SceneSource
@@ -78,7 +84,7 @@ def score_split(
             scores.update(batch)
             shown.add(batch)
             bar.update(len(batch.real))
-    return Findings(scores.results(), scores.left_out, shown, drawing.bank, training)
+    return Findings(scores.results(), scores.left_out, scores.categories.table(), shown, drawing.bank, training)
 
 
 class SplitScores:
@@ -101,6 +107,7 @@ class SplitScores:
         self._cooccurrence = retrieval_scores.CooccurrenceDistance(drawing.bank)
         discriminator = artifacts.trained_object_discriminator(workspace, config, drawing.vocabulary)
         self._objects, self._real_objects = ObjectAccuracy(discriminator), ObjectAccuracy(discriminator)
+        self.categories = CategoryRetrieval(drawing.vocabulary.objects)
         self._style, self._diversity = None, None
         self.styles, self.left_out = None, []
         try:
@@ -119,12 +126,17 @@ class SplitScores:
         """Adds a drawn batch."""
         scenes, mask = batch.scenes, batch.scenes["object_mask"]
         self._layout.update(batch.predicted_boxes, scenes["boxes"], mask)
-        self._rank.update(batch.truth_features, batch.truth_mask, batch.candidate_features, scenes["candidate_mask"])
+        truth, candidates = (
+            (batch.truth_features, batch.truth_mask),
+            (batch.candidate_features, scenes["candidate_mask"]),
+        )
+        self.categories.add_ranks(scenes["objects"], self._rank.update(*truth, *candidates))
         self._real_objects.update(batch.real, scenes["boxes"], scenes["objects"], mask)
         for sample in batch.samples:
             self._generated.add(self._extract(sample.images))
             self._objects.update(sample.images, sample.boxes, scenes["objects"], mask)
             self._cooccurrence.update(sample.rows)
+            self.categories.add_rows(scenes["objects"], sample.rows)
             if self._style:
                 self._style.update(sample.rows)
         if self._diversity:

@@ -8,6 +8,8 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+_LATEX = str.maketrans({**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "±": r"$\pm$"})
+
 
 class Cell(NamedTuple):
     """A mean over seeds and its (population) deviation, None for a single seed."""
@@ -29,23 +31,30 @@ def over_seeds(values: Sequence[Optional[float]]) -> Optional[Cell]:
 
 
 class Table(NamedTuple):
-    """columns: titles, the rows' own first. rows: a title and a cell a column, None where there is no figure."""
+    """A table of figures.
+
+    columns: titles, the rows' own first. rows: a title and a cell a column, None where there is no figure. notes: how
+    the figures were measured; the CSV, which programs read, goes without them.
+    """
 
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Optional[Cell]]]]
+    notes: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """A pipe table."""
+        """A pipe table, and the notes as a list."""
         lines = [self.columns, ["---"] * len(self.columns), *self._texts("")]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+        return table + "".join(f"\n- {note}" for note in self.notes) + ("\n" if self.notes else "")
 
     def latex(self) -> str:
-        """A tabular of booktabs."""
-        lines = [" & ".join(line) + r" \\" for line in [self.columns, *self._texts("--")]]
-        head, body = lines[0], "\n".join(lines[1:])
-        body = body.replace("_", r"\_").replace("±", r"$\pm$")
-        align = "l" + "r" * (len(self.columns) - 1)
-        return f"\\begin{{tabular}}{{{align}}}\n\\toprule\n{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+        """A tabular of booktabs, the notes as comments above it."""
+        texts = [[text.translate(_LATEX) for text in line] for line in [self.columns, *self._texts("--")]]
+        lines = [" & ".join(line) + r" \\" for line in texts]
+        begin = rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}"
+        notes = [f"% {note}" for note in self.notes]
+        table = [begin, r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"]
+        return "\n".join([*notes, *table]) + "\n"
 
     def csv(self) -> str:
         """Mean and deviation in columns of their own, at full precision."""

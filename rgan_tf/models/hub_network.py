@@ -25,6 +25,9 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 class HubNetwork:
     """Feature maps, or other values, of images under a SavedModel.
 
+    Attributes:
+      size: height and width that images are resized to, None for a side that they keep.
+
     Its variables are frozen and offered to no optimizer; gradients flow to the image as far as its graph lets them.
     What is done to images and outputs here is in float32 under any precision policy.
     A TensorFlow 1 model whose variables are no resources works on one replica alone, and not with XLA.
@@ -62,7 +65,7 @@ class HubNetwork:
         # Not named _call: tf.function would take it for the object's own.
         self._function, self._outputs = function, list(outputs)
         self._scale, self._low = (input_range[1] - input_range[0]) / 2.0, input_range[0]
-        self._size = _input_size(handle, function.image, input_size)
+        self.size = _input_size(handle, function.image, input_size)
 
     def __call__(self, images: tf.Tensor) -> list[tf.Tensor]:
         """Gives the outputs for images.
@@ -76,7 +79,7 @@ class HubNetwork:
         """
         images = tf.cast(images, tf.float32)
         inner = images.shape[1:-3]
-        pixels = (_resize(fold(images, 3), self._size) + 1.0) * self._scale + self._low
+        pixels = (_resize(fold(images, 3), self.size) + 1.0) * self._scale + self._low
         values = self._function.call(tf.cast(pixels, self._function.image.dtype))
         return [_unfold(tf.cast(values[name], tf.float32), inner) for name in self._outputs]
 

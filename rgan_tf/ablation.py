@@ -26,7 +26,7 @@ from rgan_tf.workspace import STAGES, Workspace, fingerprint
 _MAIN = "retrievegan"
 # In the order in which a table shows them; other configurations follow by name.
 _ROWS = ("neither", "sel_gt", "sel_occur", "both")
-# Two rows that the paper does not have; they draw with the last row's models.
+# Rows that the paper does not have; they draw with the last row's models.
 BASELINES = tuple(policy for policy in POLICIES if policy != "learned")
 # Of the evaluation: the same for all runs, since they share the data.
 _SHARED_MEASURES = ("in_domain", "real_statistics")
@@ -127,7 +127,7 @@ def _command(module: str, *arguments: str) -> None:
 
 
 def evaluate(runs: list[Run], split: str, samples: int) -> None:
-    """Measures what is not measured; runs of the last row also with the two ways of retrieval that learn nothing."""
+    """Measures what is not measured; runs of the last row also with the other ways of retrieval."""
     asked = [(run, "learned") for run in runs]
     asked += [(run, policy) for run in runs if run.row == runs[-1].row for policy in BASELINES]
     missing = [(run, policy) for run, policy in asked if not _figures(run, policy, split, samples)]
@@ -147,7 +147,7 @@ def _figures(run: Run, policy: str, split: str, samples: int) -> dict[str, dict]
 
 
 def table(runs: list[Run], split: str, samples: int) -> tables.Table:
-    """Mean and deviation over seeds of every row, the retrievals that learn nothing first."""
+    """Mean and deviation over seeds of every row, the retrievals of other kinds first."""
     last = [run for run in runs if run.row == runs[-1].row]
     trainings = [
         paper_tables.Training(f"{run.row}, {policy} retrieval", run.workspace, run.config(), policy)

@@ -102,6 +102,7 @@ def test_what_is_done_is_not_done_again(configs, tmp_path, monkeypatch):
     ]
     expected += [(work / "both" / "1", "random"), (work / "both" / "0", "graph_feature")]
     expected += [(work / "both" / "1", "graph_feature")]
+    expected += [(work / "both" / number, "cooccurrence") for number in "01"]
     assert sorted(asked) == sorted((str(path), policy) for path, policy in expected)
 
 

@@ -22,6 +22,7 @@ from rgan_tf.errors import UserError
 from rgan_tf.evaluation import image_features, records
 from rgan_tf.evaluation.scoring import Setting
 from rgan_tf.evaluation.split_drawing import SplitDrawing, real_images
+from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace, WorkspaceError
 
 OVERRIDE = "evaluation.network=in_domain,evaluation.splits=2"
@@ -40,6 +41,12 @@ def config(workspace):
 @pytest.fixture(scope="module")
 def lines(workspace):
     return evaluate.evaluate(workspace, Setting(split="validation", samples=2), overrides=OVERRIDE)
+
+
+@pytest.fixture(scope="module")
+def drawn(workspace, config):
+    """The split drawn once more, as `lines` measured it: two samples of each scene."""
+    return list(SplitDrawing(workspace, config, "validation", samples=2))
 
 
 def values(lines):
@@ -62,14 +69,13 @@ def test_names_carry_the_protocol(lines):
     assert not any(name.startswith("diversity") for name in names), "there were no weights for it"
 
 
-def test_figures_are_those_of_the_drawn_pictures(workspace, config, lines):
+def test_figures_are_those_of_the_drawn_pictures(workspace, config, lines, drawn):
     """Fréchet distance by SciPy, co-occurrence and IoU by loops, over pictures drawn once more."""
-    drawing = SplitDrawing(workspace, config, "validation", samples=2)
-    batches = list(drawing)
+    bank, source = artifacts.open_bank(workspace), artifacts.scene_source(workspace, config, "validation")
     found = values(lines)
     extract = image_features.make_feature_extractor(config, workspace)
-    generated = np.concatenate([extract(sample.images).pool for batch in batches for sample in batch.samples])
-    real = np.concatenate([extract(images).pool for images in real_images(drawing.source)])
+    generated = np.concatenate([extract(sample.images).pool for batch in drawn for sample in batch.samples])
+    real = np.concatenate([extract(images).pool for images in real_images(source)])
     means = [features.mean(axis=0, dtype=np.float64) for features in (generated, real)]
     covariances = [np.cov(features.astype(np.float64), rowvar=False) for features in (generated, real)]
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
@@ -77,10 +83,10 @@ def test_figures_are_those_of_the_drawn_pictures(workspace, config, lines):
     assert found["fid.validation8x2.predicted_boxes.in_domain.none32"] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
     distances, ious = [], []
-    for batch in batches:
+    for batch in drawn:
         for sample in batch.samples:
             for rows in sample.rows:
-                points = drawing.bank.gather_cooccurrence(rows[rows >= 0])
+                points = bank.gather_cooccurrence(rows[rows >= 0])
                 pairs = [np.sum((a - b) ** 2) for i, a in enumerate(points) for b in points[:i]]
                 distances += [np.mean(pairs)] if pairs else []
         for predicted, target, mask in zip(batch.predicted_boxes, batch.scenes["boxes"], batch.scenes["object_mask"]):
@@ -93,14 +99,13 @@ def test_figures_are_those_of_the_drawn_pictures(workspace, config, lines):
     assert found["box_iou.validation8"] == pytest.approx(np.mean(ious), rel=1e-5)
 
 
-def test_drawing_depends_on_seed_scene_and_sample(workspace, config):
-    def drawn(**given):
-        return [sample for batch in SplitDrawing(workspace, config, "validation", **given) for sample in batch.samples]
-
-    first, again, more = drawn(), drawn(), drawn(samples=2)
-    np.testing.assert_array_equal(first[0].images, again[0].images)
-    np.testing.assert_array_equal(first[0].rows, more[0].rows)
-    assert (more[0].rows != more[1].rows).any() and (drawn(seed=1)[0].rows != first[0].rows).any()
+def test_drawing_depends_on_seed_scene_and_sample(workspace, config, drawn):
+    ((first, second),) = [batch.samples for batch in drawn]
+    (alone,) = SplitDrawing(workspace, config, "validation")
+    np.testing.assert_array_equal(alone.samples[0].images, first.images)
+    np.testing.assert_array_equal(alone.samples[0].rows, first.rows)
+    (other,) = SplitDrawing(workspace, config, "validation", seed=1)
+    assert (first.rows != second.rows).any() and (other.samples[0].rows != first.rows).any()
 
 
 def test_layouts_and_policies(workspace, config):
@@ -112,7 +117,7 @@ def test_layouts_and_policies(workspace, config):
     mask = predicted.scenes["object_mask"]
     np.testing.assert_allclose(predicted.samples[0].boxes[mask], predicted.predicted_boxes[mask], atol=1e-6)
     rows = predicted.samples[0].rows
-    expected = SplitDrawing(workspace, config, "validation").bank.gather_patches(rows[rows >= 0])
+    expected = artifacts.open_bank(workspace).gather_patches(rows[rows >= 0])
     np.testing.assert_array_equal(predicted.samples[0].patches[rows >= 0], expected)
 
 

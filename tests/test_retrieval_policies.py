@@ -82,6 +82,20 @@ def test_random_patches_agree_by_the_sum_of_squared_shares(shares):
     assert score.mean == pytest.approx(score.scene_mean) and score.count == scenes * 15
 
 
+def nearest_by_cooccurrence(model, batch):
+    """The nearest open candidate to the query, object after object, by a loop."""
+    points, mask = batch["candidate_cooccurrence"].numpy(), batch["candidate_mask"].numpy()
+    queries = model.retrieval.initial_query(points, mask, batch["scene_seed"], 0).numpy()
+    choice = np.full(mask.shape[:2], -1)
+    for b, query in enumerate(queries):
+        while (open_candidates := mask[b] & (choice[b] < 0)[:, None]).any():
+            distance = np.where(open_candidates, np.square(points[b] - query).sum(axis=-1), np.inf)
+            taken, candidate = np.unravel_index(distance.argmin(), distance.shape)
+            choice[b, taken] = candidate
+            query = (query + points[b, taken, candidate]) / 2
+    return choice
+
+
 def test_every_policy_draws_a_picture_of_a_workspace(tiny_workspace):
     config, names = tiny_workspace.trained_config(), artifacts.vocabulary(tiny_workspace)
     reader = artifacts.bank_reader(tiny_workspace, config, "validation")
@@ -89,10 +103,10 @@ def test_every_policy_draws_a_picture_of_a_workspace(tiny_workspace):
     source = artifacts.scene_source(tiny_workspace, config, "validation")
     batch = to_device(next(iter(evaluation_batches(source, 4, reader))))
     batch["box_given"] = batch["object_mask"]
-    learned = policies.learned_choice(model, batch)
-    np.testing.assert_array_equal(learned, model.generate(batch).choice)
+    fitting = policies.cooccurrence_choice(model, batch)
+    np.testing.assert_array_equal(fitting, nearest_by_cooccurrence(model, batch))
     k, valid = batch["candidate_mask"].shape[2], batch["candidate_mask"].numpy().any(axis=-1)
-    for choice in (learned, random_choice(batch), policies.graph_feature_choice(batch)):
+    for choice in (fitting, random_choice(batch), policies.graph_feature_choice(batch)):
         np.testing.assert_array_equal(choice.numpy() >= 0, valid)
         drawn = model.generate(batch, pinned=tf.one_hot(choice, k))
         np.testing.assert_array_equal(drawn.choice, choice)

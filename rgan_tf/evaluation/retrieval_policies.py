@@ -1,4 +1,4 @@
-"""Ways to choose one candidate an object: the learned retrieval, and the two that it has to beat.
+"""Ways to choose one candidate an object beside the learned retrieval: two that it has to beat, and F_occur's own.
 
 Each takes a batch as `pipelines.input_pipeline` makes it, and gives what `RetrievalResult.hard_index` gives: int32
 [B, N], the index of the chosen candidate, -1 where an object has none. `RetrieveGAN.generate` draws a picture from any
@@ -15,15 +15,16 @@ from rgan_tf.ops import scene_random
 _RANDOM_CHOICE = (0, 4)
 
 
-def learned_choice(model: RetrieveGAN, batch: Batch) -> tf.Tensor:
-    """Algorithm 1 with the trained embedding, at the configured noise and temperature of inference.
+def cooccurrence_choice(model: RetrieveGAN, batch: Batch) -> tf.Tensor:
+    """Algorithm 1 without noise, with F_occur's embeddings in the place of E_p's: how well F_occur itself would choose.
 
     Args:
-      model: the trained model.
-      batch: candidate_patches float in [-1, 1], candidate_mask, scene_seed.
+      model: gives the rules of the retrieval; its E_p is not used.
+      batch: candidate_cooccurrence, candidate_mask, scene_seed.
     """
-    features = model.retrieval.embed(batch["candidate_patches"])
-    return model.retrieve(features, batch["candidate_mask"], batch["scene_seed"]).hard_index
+    features, mask = batch["candidate_cooccurrence"], batch["candidate_mask"]
+    # Without noise the temperature changes no choice.
+    return model.retrieval(features, mask, batch["scene_seed"], step=0, noise_scale=0.0, temperature=1.0).hard_index
 
 
 def random_choice(batch: Batch) -> tf.Tensor:

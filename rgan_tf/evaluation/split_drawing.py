@@ -1,5 +1,6 @@
 """A trained model run over a split: every scene drawn under several seeds, with what the scores compare it to."""
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,8 +19,8 @@ from rgan_tf.workspace import Workspace
 
 SPLITS = ("validation", "test")
 BOXES = ("predicted", "ground_truth")
-# How candidates are chosen: by the model, or in one of the two ways that it has to beat.
-POLICIES = ("learned", "random", "graph_feature")
+# How candidates are chosen: by the model, or in one of the ways of `retrieval_policies`.
+POLICIES = ("learned", "random", "graph_feature", "cooccurrence")
 _BATCH = 16
 
 
@@ -149,6 +150,7 @@ class SplitDrawing:
             choose = {
                 "random": retrieval_policies.random_choice,
                 "graph_feature": retrieval_policies.graph_feature_choice,
+                "cooccurrence": functools.partial(retrieval_policies.cooccurrence_choice, self._model),
             }
             pinned = tf.one_hot(choose[self._policy](batch), self.config.candidates.k_max)
         drawn = self._model.generate(batch, pinned)

@@ -116,16 +116,13 @@ def test_repetitions_differ_in_weights_and_order(tiny_workspace, tmp_path, monke
         started.append((trainer.models.retrievegan.retrieval.get_weights(), first_batch["scene_index"].numpy()))
 
     monkeypatch.setattr(stages.loop, "train", train)
-    for number, repetition in enumerate((0, 1, 1)):
+    for repetition in range(2):
         kept = shutil.ignore_patterns("retrievegan*", "evaluation")
-        root = shutil.copytree(tiny_workspace.root, tmp_path / str(number), ignore=kept)
+        root = shutil.copytree(tiny_workspace.root, tmp_path / str(repetition), ignore=kept)
         config = tiny_config(f"repetition={repetition}")
         stages.StageRunner(Workspace(root), config, tf.distribute.get_strategy()).run("retrievegan")
-    first, second, again = started
-    assert not np.array_equal(first[0][0], second[0][0]) and not np.array_equal(first[1], second[1])
-    np.testing.assert_array_equal(second[1], again[1])
-    for one, other in zip(second[0], again[0]):
-        np.testing.assert_array_equal(one, other)
+    (weights, order), (other_weights, other_order) = started
+    assert not np.array_equal(weights[0], other_weights[0]) and not np.array_equal(order, other_order)
 
 
 @pytest.fixture(scope="module")

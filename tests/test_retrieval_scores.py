@@ -267,7 +267,7 @@ def test_all_scores_of_a_workspace(tiny_workspace):
         for score in scores[1:]:
             score.update(batch["candidates"][..., 0])
     rank, distance, agreement = (score.result() for score in scores)
-    assert 1.0 <= rank["mean_rank"].mean <= 1 + config.candidates.k_train
-    assert 1 / (1 + config.candidates.k_train) <= rank["chance_accuracy"].mean < 0.5
+    assert 1.0 <= rank["mean_rank"].mean <= 1 + config.candidates.k_max
+    assert 1 / (1 + config.candidates.k_max) <= rank["chance_accuracy"].mean < 0.5
     assert 0.0 < distance["cooccurrence_distance"].mean < 4.0
     assert 0.0 <= agreement["style_agreement"].mean <= 1.0 and agreement["style_agreement"].scenes == 8

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipelines.input_pipeline import BankReader, SceneSource, evaluation_batches, to_device
+from pipelines.input_pipeline import SceneSource, evaluation_batches, to_device
 from rgan_tf import config as config_lib
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation import retrieval_policies
@@ -96,11 +96,9 @@ class SplitDrawing:
             raise UserError(f"--samples_per_scene={samples}: a scene is drawn at least once.")
         self.config = config
         self.vocabulary = artifacts.vocabulary(workspace)
-        self.bank = artifacts.open_bank(workspace)
+        self._reader = artifacts.bank_reader(workspace, config, split)
+        self.bank = self._reader.bank
         self.source = artifacts.scene_source(workspace, self.config, split)
-        self._candidates = np.load(
-            workspace.directory("candidates") / f"{split}.npy", mmap_mode="r", allow_pickle=False
-        )
         self._model = artifacts.trained_model(workspace, self.config, self.vocabulary, self.bank.patch_size)
         self._layout, self._samples, self._policy, self._seed = boxes, samples, policy, seed
         self._draw, self._encode = tf.function(self._draw_batch), tf.function(self._encode_batch)
@@ -112,10 +110,9 @@ class SplitDrawing:
 
     def __iter__(self) -> Iterator[DrawnBatch]:
         """Batch by batch."""
-        reader = BankReader(self.bank, candidates=self._candidates, k=self.config.candidates.k_max)
         batches = tf.data.Dataset.zip(
             (
-                evaluation_batches(self.source, _BATCH, reader),
+                evaluation_batches(self.source, _BATCH, self._reader),
                 ground_truth_batches(self.source, self.bank.patch_size, _BATCH),
             )
         )

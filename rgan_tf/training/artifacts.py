@@ -36,13 +36,13 @@ def open_bank(workspace: Workspace) -> PatchBank:
 
 
 def bank_reader(workspace: Workspace, config: config_lib.ExperimentConfig, split: str) -> BankReader:
-    """Reads a split's candidates: in training with the ground truth, and drawn from the k_max; else the nearest."""
+    """Reads a split's candidates: for training the ground truth and k_train drawn from the k_max; else all k_max."""
     bank, training = open_bank(workspace), split == "train"
     return BankReader(
         bank,
         ground_truth=bank.scene_rows(config.data.max_objects) if training else None,
         candidates=np.load(workspace.directory("candidates") / f"{split}.npy", mmap_mode="r", allow_pickle=False),
-        k=config.candidates.k_train,
+        k=config.candidates.k_train if training else config.candidates.k_max,
         draw=training,
     )
 

@@ -22,6 +22,15 @@ tf.config.experimental.enable_op_determinism()
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+# Files of few long tests. Last in line, one process would run them while the other has nothing left to do.
+_FIRST = ("test_learning.py", "test_training.py", "test_step.py", "test_benchmark.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Brings the long files to the front."""
+    items.sort(key=lambda item: item.path.name not in _FIRST)
+
+
 def tiny_config(overrides: str = "") -> config_lib.ExperimentConfig:
     """configs/demo.yaml shrunk until every stage takes seconds."""
     return config_files.load_config(REPOSITORY / "tests" / "tiny.yaml", overrides)

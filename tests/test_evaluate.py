@@ -134,7 +134,9 @@ def test_lines_are_appended_with_all_they_depend_on(workspace, config, lines):
     for line in written:
         assert line["step"] == 4 and line["seed"] == 0 and line["split"] == "validation" and line["seconds"] > 0
         assert line["libraries"]["tensorflow"] == tf.__version__ and len(line["fingerprint"]) == 16
+    tf.config.experimental.enable_tensor_float_32_execution(True)
     again = evaluate.evaluate(workspace, Setting(split="validation", samples=2), overrides=OVERRIDE)
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
     assert values(again) == values(lines)
     assert len(records.read(workspace)) == 2 * len(lines)
     assert set(records.newest(records.read(workspace))) == set(values(lines))

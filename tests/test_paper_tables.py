@@ -112,10 +112,17 @@ def test_figures_that_do_not_compare_are_refused(tmp_path):
     one, two = training(tmp_path / "one", "one"), training(tmp_path / "two", "two")
     measure(one, fid=1.0)
     measure(two, fid=2.0, weights="w2")
-    with pytest.raises(UserError, match="one .*w1.* and of .*two .*w2.* do not compare"):
-        paper_tables.find([one, two], "test", 2)
+    for table in (paper_tables.table_1, paper_tables.table_2):
+        with pytest.raises(UserError, match="one .*w1.* and of .*two .*w2.* do not compare"):
+            table(paper_tables.find([one, two], "test", 2))
     measure(two, fid=2.0)
-    assert len(paper_tables.find([one, two], "test", 2)) == 2
+    assert len(paper_tables.table_2(paper_tables.find([one, two], "test", 2)).rows) == 2
+    measure(one, network="k24", style_agreement=0.5)
+    measure(two, network="k16", style_agreement=0.5)
+    both = paper_tables.find([one, two], "test", 2)
+    with pytest.raises(UserError, match="style_agreement of .*k24.*k16.* do not compare"):
+        paper_tables.table_2(both)
+    assert len(paper_tables.table_1(both).rows) == 3
     coco = training(tmp_path / "coco", "one", "coco_stuff")
     measure(coco, fid=1.0, weights="w3")
     with pytest.raises(UserError, match="coco_stuff and synthetic_scenes; give one at a time"):

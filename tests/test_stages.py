@@ -105,6 +105,8 @@ def test_validation_draws_are_fixed(tiny_workspace):
     reader = artifacts.bank_reader(tiny_workspace, tiny_config(), "validation")
     first, second = (list(evaluation_batches(source, 3, reader)) for _ in range(2))
     assert sum(len(batch["objects"]) for batch in first) == 8
+    # As generation does: all candidates, not as many as a training step draws.
+    assert {batch["candidates"].shape[2] for batch in first} == {tiny_config().candidates.k_max}
     tf.nest.map_structure(np.testing.assert_array_equal, first, second)
 
 

@@ -62,23 +62,23 @@ class Evaluated(NamedTuple):
 
 
 def find(trainings: Sequence[Training], split: str, samples: int, layouts: Sequence[str] = BOXES) -> list[Evaluated]:
-    """The evaluations of trainings under given layouts, those left out that there are none of.
-
-    Raises:
-      UserError: figures of one data set were measured in different ways, so that they do not compare.
-    """
+    """The evaluations of trainings under given layouts, those left out that there are none of."""
     found = []
     for training in trainings:
         for boxes in layouts:
             lines = records.of_training(training.workspace, training.config, split, samples, training.policy, boxes)
             if lines:
                 found.append(Evaluated(training, boxes, lines))
-    _check_protocols(found)
     return found
 
 
 def table_1(evaluated: Sequence[Evaluated], published: Optional[published_lib.Published] = None) -> Table:
-    """Rows: real pictures, then each name under each layout; columns: every metric of every data set."""
+    """Rows: real pictures, then each name under each layout; columns: every metric of every data set.
+
+    Raises:
+      UserError: figures of one data set were measured in different ways, so that they do not compare.
+    """
+    _check_protocols(evaluated, TABLE_1)
     datasets = list(dict.fromkeys(each.training.dataset for each in evaluated))
     columns = [f"{_DATASETS.get(dataset, dataset)} {title}" for dataset in datasets for title in TABLE_1]
     real = []
@@ -106,8 +106,9 @@ def table_2(evaluated: Sequence[Evaluated], published: Optional[published_lib.Pu
     """A row for each name, the trainings of a name averaged; predicted boxes.
 
     Raises:
-      UserError: the trainings are of several data sets.
+      UserError: the trainings are of several data sets, or were measured in different ways.
     """
+    _check_protocols(evaluated, TABLE_2)
     datasets = sorted({each.training.dataset for each in evaluated})
     if len(datasets) > 1:
         raise UserError(f"Table 2 is of one data set, and these are of {' and '.join(datasets)}; give one at a time.")
@@ -138,10 +139,10 @@ def _protocol(line: dict) -> tuple[str, str]:
     return ".".join(parts), line["notes"].get("network_fingerprint", "")
 
 
-def _check_protocols(evaluated: Sequence[Evaluated]) -> None:
+def _check_protocols(evaluated: Sequence[Evaluated], shown: dict[str, str]) -> None:
     first: dict[tuple[str, str], tuple[Evaluated, dict]] = {}
     for each in evaluated:
-        for metric in TABLE_1.values():
+        for metric in shown.values():
             line = each.lines.get(metric)
             if line is None:
                 continue

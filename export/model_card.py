@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import yaml
 
-from pipelines.patch_bank import PatchBank
+from pipelines.patch_bank.bank import PatchBank
 from rgan_tf import __version__
 from rgan_tf import config as config_lib
 from rgan_tf.scene_graph import Vocabulary

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from pipelines.patch_bank import PatchBank
+from pipelines.patch_bank.bank import PatchBank
 from rgan_tf.errors import UserError
 from rgan_tf.ops import candidate_search, pixels
 

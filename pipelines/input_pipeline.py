@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from pipelines import relations
-from pipelines.patch_bank import PatchBank
+from pipelines.patch_bank.bank import PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf.ops import pixels
 

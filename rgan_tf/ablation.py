@@ -17,10 +17,11 @@ from tqdm import tqdm
 from rgan_tf import commands  # isort: split
 
 from rgan_tf import config as config_lib
-from rgan_tf import config_files
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation import paper_tables, records, tables
-from rgan_tf.evaluation.split_drawing import BOXES, POLICIES, SPLITS
+from rgan_tf.evaluation import records
+from rgan_tf.evaluation.paper_tables import rows as paper_tables
+from rgan_tf.evaluation.paper_tables import tables
+from rgan_tf.evaluation.pictures.split_drawing import BOXES, POLICIES, SPLITS
 from rgan_tf.workspace import STAGES, Workspace, fingerprint
 
 _MAIN = "retrievegan"
@@ -42,7 +43,7 @@ class Run(NamedTuple):
 
     def config(self) -> config_lib.ExperimentConfig:
         """The configuration as it is trained."""
-        return config_files.load_config(self.config_file, f"repetition={self.repetition}")
+        return config_lib.load_config(self.config_file, f"repetition={self.repetition}")
 
 
 def plan(config_dir, root, seeds: int) -> list[Run]:
@@ -60,9 +61,9 @@ def plan(config_dir, root, seeds: int) -> list[Run]:
     if not files:
         raise UserError(f"{config_dir} holds no configuration (*.yaml); give a folder like configs/ablations.")
     rows = [row for row in _ROWS if row in files] + sorted(set(files) - set(_ROWS))
-    first = config_files.load_config(files[rows[0]])
+    first = config_lib.load_config(files[rows[0]])
     for row in rows[1:]:
-        other = config_files.load_config(files[row])
+        other = config_lib.load_config(files[row])
         for stage in _shared_stages():
             if fingerprint(stage, other) != fingerprint(stage, first):
                 raise UserError(

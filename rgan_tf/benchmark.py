@@ -21,11 +21,11 @@ from rgan_tf import commands  # isort: split
 import psutil
 import tensorflow as tf
 
-from pipelines import datasets, input_pipeline, patch_bank_writer
+from pipelines import datasets, input_pipeline
 from pipelines.input_pipeline import BankReader, SceneSource
-from pipelines.patch_bank import EMBEDDINGS, PatchBank
+from pipelines.patch_bank import writer
+from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
-from rgan_tf import config_files
 from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.ops.box_sampling import crop
 from rgan_tf.ops.candidate_search import nearest_rows
@@ -45,7 +45,7 @@ _MIB = 2**20
 
 def main() -> None:
     """Measures, prints a table, writes JSON."""
-    config = config_files.load_config(_CONFIG_FILE.value, _OVERRIDE.value)
+    config = config_lib.load_config(_CONFIG_FILE.value, _OVERRIDE.value)
     strategy = runtime.prepare(config.runtime)
     tf.keras.utils.set_random_seed(config.seed)
     with tempfile.TemporaryDirectory() as directory, strategy.scope():
@@ -112,7 +112,7 @@ def _write_random_bank(config: config_lib.ExperimentConfig, directory: pathlib.P
             scene = {"image": image, "image_id": str(index), "license": "", "objects": objects}
             yield scene, np.zeros((n, features), np.float32)
 
-    bank = patch_bank_writer.build(scenes(), directory, count // n * n, side, features)
+    bank = writer.build(scenes(), directory, count // n * n, side, features)
     embeddings = random.normal(size=(len(bank), config.cooccurrence.encoder.feature_dim)).astype(np.float32)
     np.save(directory / EMBEDDINGS, embeddings)
 

@@ -12,8 +12,9 @@ from rgan_tf import commands  # isort: split
 
 import tensorflow as tf
 
-from rgan_tf.evaluation import records, scoring, split_drawing
-from rgan_tf.evaluation.report import write_report
+from rgan_tf.evaluation import records, scoring
+from rgan_tf.evaluation.pictures import split_drawing
+from rgan_tf.evaluation.report.page import write_report
 from rgan_tf.training import runtime
 from rgan_tf.workspace import Workspace
 

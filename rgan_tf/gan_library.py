@@ -13,7 +13,7 @@ minimax_discriminator_loss = tfgan.losses.wargs.minimax_discriminator_loss
 hinge_discriminator_loss = tfgan.losses.wargs.wasserstein_hinge_discriminator_loss
 least_squares_discriminator_loss = tfgan.losses.wargs.least_squares_discriminator_loss
 
-# Scores of images (evaluation/image_features.py, evaluation/image_scores.py).
+# Scores of images (evaluation/feature_networks/, evaluation/metrics/).
 INCEPTION_HANDLE = tfgan.eval.INCEPTION_TFHUB
 INCEPTION_OUTPUTS = (tfgan.eval.INCEPTION_FINAL_POOL, tfgan.eval.INCEPTION_OUTPUT)
 INCEPTION_SIZE = tfgan.eval.INCEPTION_DEFAULT_IMAGE_SIZE

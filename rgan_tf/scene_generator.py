@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from pipelines import prefilter
 from pipelines.input_pipeline import to_device
-from pipelines.patch_bank import PatchBankError
+from pipelines.patch_bank.bank import PatchBankError
 from rgan_tf import scene_requests
 from rgan_tf.errors import UserError
 from rgan_tf.ops import pixels

@@ -8,7 +8,7 @@ from absl import flags
 
 from rgan_tf import commands  # isort: split
 
-from rgan_tf import config_files
+from rgan_tf import config as config_lib
 from rgan_tf.training import runtime
 from rgan_tf.training.stages import StageRunner
 from rgan_tf.workspace import STAGES, Workspace
@@ -24,7 +24,7 @@ _PROFILE = flags.DEFINE_string("profile_steps", "", "First and last step of the 
 def main() -> None:
     """Applies the runtime configuration and runs the stages."""
     strategy = f"runtime.distribution_strategy='{_STRATEGY.value}'" if _STRATEGY.value else ""
-    config = config_files.load_config(_CONFIG_FILE.value, ",".join(filter(None, [_OVERRIDE.value, strategy])))
+    config = config_lib.load_config(_CONFIG_FILE.value, ",".join(filter(None, [_OVERRIDE.value, strategy])))
     workspace = Workspace(_WORKSPACE.value)
     StageRunner(workspace, config, runtime.prepare(config.runtime), _PROFILE.value).run(_STAGE.value)
 

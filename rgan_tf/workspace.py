@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from absl import logging
 
 from rgan_tf import config as config_lib
-from rgan_tf import config_files
 from rgan_tf.errors import UserError
 
 # In the order in which they run; each with the stages it reads.
@@ -121,7 +120,7 @@ class Workspace:
             earlier.rename(directory)
         directory.mkdir(parents=True, exist_ok=True)
         _write_json(directory / _MANIFEST, {**mark, "steps": self._manifest(directory).get("steps", 0)})
-        config_files.save_config(config, directory / "config.yaml")
+        config_lib.save_config(config, directory / "config.yaml")
         yield directory
         _write_json(directory / _MANIFEST, {**mark, "steps": config.training.steps})
 
@@ -129,13 +128,13 @@ class Workspace:
         """The configuration of the main training.
 
         Args:
-          overrides: as of `config_files.load_config`, of fields that shape no stage.
+          overrides: as of `config_lib.load_config`, of fields that shape no stage.
 
         Raises:
           WorkspaceError: there has been no main training, or an override would describe another one.
         """
         path = self.directory("retrievegan") / "config.yaml"
-        config, trained = config_files.load_config(path, overrides), config_files.load_config(path)
+        config, trained = config_lib.load_config(path, overrides), config_lib.load_config(path)
         if fingerprint("retrievegan", config) != fingerprint("retrievegan", trained):
             raise WorkspaceError(
                 f"The override {overrides!r} describes another training than that of {self.root}; "

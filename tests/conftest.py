@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf import config as config_lib
-from rgan_tf import config_files
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 # Two logical CPUs, so that a mirrored strategy has two replicas; must precede any use of TensorFlow's devices.
@@ -33,7 +32,7 @@ def pytest_collection_modifyitems(items):
 
 def tiny_config(overrides: str = "") -> config_lib.ExperimentConfig:
     """configs/demo.yaml shrunk until every stage takes seconds."""
-    return config_files.load_config(REPOSITORY / "tests" / "tiny.yaml", overrides)
+    return config_lib.load_config(REPOSITORY / "tests" / "tiny.yaml", overrides)
 
 
 def _made_once(tmp_path_factory, name, make):

@@ -7,7 +7,8 @@ from conftest import REPOSITORY
 
 from rgan_tf import ablation
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation import records, tables
+from rgan_tf.evaluation import records
+from rgan_tf.evaluation.paper_tables import tables
 from rgan_tf.workspace import STAGES, Workspace, fingerprint
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation.averages import EvaluationError, SceneAverage, Score, UndefinedScore
+from rgan_tf.evaluation.metrics.averages import EvaluationError, SceneAverage, Score, UndefinedScore
 
 SHAPES = st.tuples(st.integers(1, 7), st.integers(1, 3), st.integers(1, 4))
 

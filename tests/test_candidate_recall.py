@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipelines.patch_bank import PatchBank
-from rgan_tf.evaluation import candidate_recall as recall_lib
-from rgan_tf.evaluation.averages import EvaluationError, UndefinedScore
-from rgan_tf.evaluation.candidate_recall import CandidateRecall, candidate_recall, sample_queries
+from pipelines.patch_bank.bank import PatchBank
+from rgan_tf.evaluation.metrics import candidate_recall as recall_lib
+from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
+from rgan_tf.evaluation.metrics.candidate_recall import CandidateRecall, candidate_recall, sample_queries
 from rgan_tf.training import artifacts
 
 

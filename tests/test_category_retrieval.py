@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rgan_tf.evaluation.category_retrieval import CategoryRetrieval
-from rgan_tf.evaluation.retrieval_scores import GroundTruthRank
+from rgan_tf.evaluation.metrics.category_retrieval import CategoryRetrieval
+from rgan_tf.evaluation.metrics.retrieval_scores import GroundTruthRank
 
 NAMES = ("__image__", "sky", "grass", "sheep")
 

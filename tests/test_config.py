@@ -5,8 +5,7 @@ import pathlib
 import pytest
 
 from rgan_tf import config as config_lib
-from rgan_tf.config import ConfigError
-from rgan_tf.config_files import load_config, save_config
+from rgan_tf.config import ConfigError, load_config, save_config
 
 CONFIGS = sorted(path for path in (pathlib.Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 

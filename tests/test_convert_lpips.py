@@ -10,8 +10,9 @@ import pytest
 from test_lpips import made_weights, named
 
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation import convert_lpips, lpips_weights
-from rgan_tf.evaluation.lpips_weights import LpipsError
+from rgan_tf.evaluation import convert_lpips
+from rgan_tf.evaluation.metrics import lpips_weights
+from rgan_tf.evaluation.metrics.lpips_weights import LpipsError
 
 
 def torch_state(kernels, biases, heads):

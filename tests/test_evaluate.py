@@ -19,9 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rgan_tf import evaluate
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation import image_features, records
+from rgan_tf.evaluation import records
+from rgan_tf.evaluation.feature_networks import image_features
+from rgan_tf.evaluation.pictures.split_drawing import SplitDrawing, real_images
 from rgan_tf.evaluation.scoring import Setting
-from rgan_tf.evaluation.split_drawing import SplitDrawing, real_images
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace, WorkspaceError
 

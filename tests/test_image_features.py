@@ -12,8 +12,8 @@ from conftest import tiny_config
 from rgan_tf import config as config_lib
 from rgan_tf.config import ConfigError
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation.averages import EvaluationError
-from rgan_tf.evaluation.image_features import make_feature_extractor
+from rgan_tf.evaluation.feature_networks.image_features import make_feature_extractor
+from rgan_tf.evaluation.metrics.averages import EvaluationError
 from rgan_tf.models.feature_weights import FeatureWeightsError
 from rgan_tf.workspace import STAGES, Workspace, WorkspaceError, fingerprint
 
@@ -67,7 +67,7 @@ def images_of(count=5, side=32, seed=0):
 def config_of(**evaluation):
     config = tiny_config()
     config.evaluation = config_lib.EvaluationConfig(**evaluation)
-    config.validate()
+    config_lib.validate(config)
     return config
 
 

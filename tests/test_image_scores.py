@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rgan_tf
-from rgan_tf.evaluation.averages import EvaluationError, UndefinedScore
-from rgan_tf.evaluation.image_scores import frechet_distance, inception_score
-from rgan_tf.evaluation.image_statistics import ImageFeatures, ImageStatistics, Moments, collect
+from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
+from rgan_tf.evaluation.metrics.image_scores import frechet_distance, inception_score
+from rgan_tf.evaluation.metrics.image_statistics import ImageFeatures, ImageStatistics, Moments, collect
 
 
 def features_of(count, features=6, classes=5, seed=0, scale=1.0, offset=0.0):

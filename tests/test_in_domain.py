@@ -10,12 +10,12 @@ from conftest import tiny_config
 
 from pipelines import input_pipeline
 from pipelines.records import STYLE_NAMES
-from rgan_tf.evaluation import in_domain_classifier
-from rgan_tf.evaluation.averages import EvaluationError
-from rgan_tf.evaluation.image_features import make_feature_extractor
-from rgan_tf.evaluation.image_scores import frechet_distance, inception_score
-from rgan_tf.evaluation.image_statistics import collect
-from rgan_tf.evaluation.in_domain_classifier import trained
+from rgan_tf.evaluation.feature_networks import in_domain_classifier
+from rgan_tf.evaluation.feature_networks.image_features import make_feature_extractor
+from rgan_tf.evaluation.feature_networks.in_domain_classifier import trained
+from rgan_tf.evaluation.metrics.averages import EvaluationError
+from rgan_tf.evaluation.metrics.image_scores import frechet_distance, inception_score
+from rgan_tf.evaluation.metrics.image_statistics import collect
 from rgan_tf.ops import pixels
 from rgan_tf.training import artifacts
 from rgan_tf.training.stages import StageRunner

@@ -5,8 +5,8 @@ import fractions
 import numpy as np
 import pytest
 
-from rgan_tf.evaluation.averages import EvaluationError, UndefinedScore
-from rgan_tf.evaluation.layout_scores import LayoutScores
+from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
+from rgan_tf.evaluation.metrics.layout_scores import LayoutScores
 
 GRID = 8
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rgan_tf.evaluation.lpips import MIN_SIZE, DiversityScore, Lpips, diversity
-from rgan_tf.evaluation.lpips_weights import KERNEL_SHAPES, LpipsError
+from rgan_tf.evaluation.metrics.lpips import MIN_SIZE, DiversityScore, Lpips, diversity
+from rgan_tf.evaluation.metrics.lpips_weights import KERNEL_SHAPES, LpipsError
 
 WEIGHTS_DIR = pathlib.Path(
     os.environ.get("RGAN_TF_WEIGHTS_DIR", pathlib.Path(__file__).parents[2] / "shared" / "data" / "weights")

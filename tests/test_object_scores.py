@@ -9,8 +9,8 @@ import tensorflow as tf
 from conftest import tiny_config
 
 from pipelines.input_pipeline import evaluation_batches
-from rgan_tf.evaluation.averages import EvaluationError, UndefinedScore
-from rgan_tf.evaluation.object_scores import ObjectAccuracy
+from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
+from rgan_tf.evaluation.metrics.object_scores import ObjectAccuracy
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.ops import pixels
 from rgan_tf.training import artifacts, loop

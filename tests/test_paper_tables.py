@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-from rgan_tf import config_files
+from rgan_tf import config as config_lib
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation import paper_tables, published, records, tables
+from rgan_tf.evaluation import records
+from rgan_tf.evaluation.paper_tables import published, tables
+from rgan_tf.evaluation.paper_tables import rows as paper_tables
+from rgan_tf.evaluation.paper_tables.__main__ import parse_trainings
 from rgan_tf.workspace import Workspace, WorkspaceError, fingerprint
 
 TINY = REPOSITORY / "tests" / "tiny.yaml"
@@ -18,7 +21,7 @@ TINY = REPOSITORY / "tests" / "tiny.yaml"
 
 def training(folder, row, dataset="synthetic_scenes", repetition=0):
     """A workspace that says it was trained, on a data set by name alone."""
-    config = config_files.load_config(TINY, f"repetition={repetition}")
+    config = config_lib.load_config(TINY, f"repetition={repetition}")
     config.data.builder = dataset
     return paper_tables.Training(row, Workspace(folder), config)
 
@@ -158,11 +161,11 @@ def test_files_of_published_figures_that_cannot_be_read_are_refused(tmp_path):
 def test_workspaces_are_named_with_their_rows(tmp_path):
     for text in ("only/a/path", "=path", "name="):
         with pytest.raises(UserError, match="NAME=PATH"):
-            paper_tables.parse_trainings([text])
+            parse_trainings([text])
     with pytest.raises(UserError, match="No workspace was given"):
-        paper_tables.parse_trainings([])
+        parse_trainings([])
     with pytest.raises((UserError, WorkspaceError)):
-        paper_tables.parse_trainings([f"ours={tmp_path}"])
+        parse_trainings([f"ours={tmp_path}"])
 
 
 def test_tables_are_written_three_ways(tmp_path):

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.patch_bank import MANIFEST, PatchBank, PatchBankError, StoredRows
-from pipelines.patch_bank_writer import PatchBankWriter, build, crop_patch
+from pipelines.patch_bank.bank import MANIFEST, PatchBank, PatchBankError, StoredRows
+from pipelines.patch_bank.writer import PatchBankWriter, build, crop_patch
 
 
 def make_scene(rng, number, size=(40, 56), image_id="000000000042", license="CC BY 4.0"):
@@ -231,7 +231,7 @@ def test_reading_a_large_bank_at_random_keeps_little_of_it_in_memory(tmp_path):
         f"""
         import resource
         import numpy as np
-        from pipelines.patch_bank import StoredRows
+        from pipelines.patch_bank.bank import StoredRows
         rows = StoredRows({str(tmp_path / "patches.npy")!r})
         rng = np.random.default_rng(0)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -10,9 +10,10 @@ from conftest import tiny_config
 from removal_workspaces import copy_of, ids_file, state_of
 
 import rgan_tf
-from pipelines import prefilter, removed_patches
+from pipelines import prefilter
 from pipelines.input_pipeline import evaluation_batches
-from pipelines.patch_bank import PatchBank, PatchBankError
+from pipelines.patch_bank import ledger, removal
+from pipelines.patch_bank.bank import PatchBank, PatchBankError
 from rgan_tf.errors import UserError
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.training import artifacts, stages
@@ -55,7 +56,7 @@ def taken_down(tiny_workspace, removed_ids, tmp_path_factory):
     """A workspace whose bank lost `removed_ids`; tests must not write to it."""
     workspace = copy_of(tiny_workspace, tmp_path_factory.mktemp("taken") / "down")
     shutil.copytree(tiny_workspace.directory("retrievegan"), workspace.root / "retrievegan")
-    removed_patches.remove(workspace, ids_file(workspace, removed_ids))
+    removal.remove(workspace, ids_file(workspace, removed_ids))
     return workspace
 
 
@@ -113,7 +114,7 @@ def test_search_never_finds_a_tombstone(taken_down, original, backend):
 def test_an_open_bank_sees_the_removal(bare):
     bank, reopened = (PatchBank.open(bare.directory("patch_bank")) for _ in range(2))
     assert bank.gather_patches([3]).any() and not bank.removed.any()
-    removed_patches.remove(bare, ids_file(bare, [3]))
+    removal.remove(bare, ids_file(bare, [3]))
     assert not bank.gather_patches([3]).any() and np.flatnonzero(bank.removed).tolist() == [3]
     with pytest.raises(PatchBankError, match="Patch 3 was removed"):
         reopened.row_of(3)
@@ -208,19 +209,19 @@ def test_a_bank_built_anew_keeps_them_removed(tiny_workspace, taken_down, tmp_pa
 
 
 def test_a_new_bank_without_a_removed_picture_is_told(bare):
-    ledger = {"format": 1, "patches": [{"patch_id": 77, "image_id": "elsewhere", "box": [0, 0, 1, 1]}]}
-    (bare.root / removed_patches.LEDGER).write_text(json.dumps(ledger))
-    report = removed_patches.erase_from_bank(bare.directory("patch_bank"), bare.root)
+    line = {"format": 1, "patches": [{"patch_id": 77, "image_id": "elsewhere", "box": [0, 0, 1, 1]}]}
+    (bare.root / ledger.LEDGER).write_text(json.dumps(line))
+    report = removal.erase_from_bank(bare.directory("patch_bank"), bare.root)
     assert len(report) == 2 and "picture and box of 77" in report[1]
 
 
-WRITES = 2 + len(removed_patches._ERASED) + len(stages.SPLITS)
+WRITES = 2 + len(removal._ERASED) + len(stages.SPLITS)
 
 
 @pytest.mark.parametrize("killed_at", range(WRITES))
 def test_killed_at_any_write_and_run_again_equals_uninterrupted(taken_down, removed_ids, bare, monkeypatch, killed_at):
     writes = iter(range(WRITES))
-    zero_rows, replace = removed_patches._zero_rows, removed_patches._replace
+    zero_rows, replace = removal._zero_rows, ledger.replace_file
 
     def dying_zero_rows(path, chosen):
         if next(writes) == killed_at:
@@ -236,11 +237,11 @@ def test_killed_at_any_write_and_run_again_equals_uninterrupted(taken_down, remo
 
     path, untouched = ids_file(bare, removed_ids), state_of(bare)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(removed_patches, "_zero_rows", dying_zero_rows)
-        patch.setattr(removed_patches, "_replace", dying_replace)
-        removed_patches.remove(bare, path)
+        patch.setattr(removal, "_zero_rows", dying_zero_rows)
+        patch.setattr(ledger, "replace_file", dying_replace)
+        removal.remove(bare, path)
     assert (state_of(bare) == untouched) == (killed_at == 0), "the ledger comes first"
     # Whatever it is asked next; the ledger knows the rest.
-    removed_patches.remove(bare, path if killed_at == 0 else ids_file(bare, removed_ids[:1]))
+    removal.remove(bare, path if killed_at == 0 else ids_file(bare, removed_ids[:1]))
     expected = {name: value for name, value in state_of(taken_down).items() if name in untouched or "/" not in name}
     assert state_of(bare) == expected

@@ -10,9 +10,9 @@ import pytest
 from conftest import REPOSITORY
 from removal_workspaces import copy_of, ids_file, state_of
 
-from pipelines import removed_patches
-from pipelines.patch_bank import PatchBank, PatchBankError
-from pipelines.patch_bank_writer import build
+from pipelines.patch_bank import ledger, removal
+from pipelines.patch_bank.bank import PatchBank, PatchBankError
+from pipelines.patch_bank.writer import build
 from rgan_tf.workspace import Workspace
 
 
@@ -23,15 +23,15 @@ def bare(tiny_workspace, tmp_path):
 
 
 def test_removing_again_changes_nothing_and_says_so(bare):
-    first = removed_patches.remove(bare, ids_file(bare, [4, 9]))
+    first = removal.remove(bare, ids_file(bare, [4, 9]))
     assert first[0].startswith("2 patches removed") and first[0].endswith("; 0 were already gone.")
     once = state_of(bare)
-    again = removed_patches.remove(bare, ids_file(bare, [9, 4]))
+    again = removal.remove(bare, ids_file(bare, [9, 4]))
     assert again[0].startswith("0 patches removed") and again[0].endswith("; 2 were already gone.")
     assert state_of(bare) == once
-    more = removed_patches.remove(bare, ids_file(bare, [4, 11]))
+    more = removal.remove(bare, ids_file(bare, [4, 11]))
     assert more[0].startswith("1 patches removed") and more[0].endswith("; 1 were already gone.")
-    assert [line.patch_id for line in removed_patches.read_ledger(bare.root)] == [4, 9, 11]
+    assert [line.patch_id for line in ledger.read_ledger(bare.root)] == [4, 9, 11]
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_a_list_that_is_not_wholly_valid_changes_nothing(bare, tmp_path, content
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(PatchBankError, match=message) as error:
-        removed_patches.remove(bare, path)
+        removal.remove(bare, path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     assert state_of(bare) == before
 
 
 def test_lists_may_hold_comments_and_windows_line_ends(tmp_path):
     (tmp_path / "ids.txt").write_bytes("\ufeff# asked for on paper\r\n\r\n 12 # the sheep\r\n7".encode())
-    assert removed_patches.read_ids(tmp_path / "ids.txt") == {12: 3, 7: 4}
+    assert removal.read_ids(tmp_path / "ids.txt") == {12: 3, 7: 4}
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_lists_may_hold_comments_and_windows_line_ends(tmp_path):
 )
 def test_a_ledger_that_cannot_be_read_stops_everything(bare, content):
     path = ids_file(bare, [1])
-    (bare.root / removed_patches.LEDGER).write_text(content)
+    (bare.root / ledger.LEDGER).write_text(content)
     before = state_of(bare)
     with pytest.raises(PatchBankError, match="removed_patches.json cannot be read"):
-        removed_patches.remove(bare, path)
+        removal.remove(bare, path)
     assert state_of(bare) == before
 
 
@@ -82,9 +82,9 @@ def test_a_file_that_cannot_be_written_is_named_and_nothing_is_lost(bare):
     obstacle = bare.root / "candidates" / ".train.npy.partial"
     obstacle.mkdir()
     with pytest.raises(PatchBankError, match=r"\.train\.npy\.partial cannot be written.*run the same again"):
-        removed_patches.remove(bare, ids_file(bare, range(30)))
+        removal.remove(bare, ids_file(bare, range(30)))
     obstacle.rmdir()
-    removed_patches.remove(bare, ids_file(bare, range(30)))
+    removal.remove(bare, ids_file(bare, range(30)))
     assert np.load(bare.root / "candidates" / "train.npy").max() >= 30
     assert not np.isin(np.load(bare.root / "candidates" / "train.npy"), range(30)).any()
 
@@ -94,7 +94,7 @@ def test_stages_that_are_not_of_this_bank_are_left_alone(bare, stage, file):
     manifest = bare.root / stage / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "fingerprint": "another"}))
     before = state_of(bare)[f"{stage}/{file}"]
-    report = removed_patches.remove(bare, ids_file(bare, range(30)))
+    report = removal.remove(bare, ids_file(bare, range(30)))
     assert f"{stage}: made from another bank and left as it is." in report
     assert state_of(bare)[f"{stage}/{file}"] == before
 
@@ -103,7 +103,7 @@ def test_later_stages_may_be_missing_and_leavings_of_a_killed_build_go(bare):
     for stage in ("candidates", "cooccurrence"):
         shutil.rmtree(bare.root / stage)
     shutil.copytree(bare.root / "patch_bank", bare.partial("patch_bank"))
-    report = removed_patches.remove(bare, ids_file(bare, [0]))
+    report = removal.remove(bare, ids_file(bare, [0]))
     assert not bare.partial("patch_bank").exists() and len(report) == 3
     assert np.flatnonzero(PatchBank.open(bare.directory("patch_bank")).removed).tolist() == [0]
 
@@ -118,7 +118,7 @@ def test_the_same_crop_goes_under_every_id(tmp_path):
         scenes.append(({"image": image, "image_id": image_id, "license": "x", "objects": objects}, np.ones((3, 2))))
     bank = build(scenes, workspace.root / "patch_bank", 6, 8, 2, progress=False)
     (workspace.root / "patch_bank" / "manifest.json").write_text("{}")
-    report = removed_patches.remove(workspace, ids_file(workspace, [5]))
+    report = removal.remove(workspace, ids_file(workspace, [5]))
     assert bank.category.tolist() == [1, 2, 3, 0, 2, 0]
     assert bank.license.tolist() == ["x", "x", "x", "", "x", ""]
     assert report[0].startswith("2 patches removed") and "1 that" in report[1] and report[1].endswith(": 3.")

@@ -8,8 +8,8 @@ import scipy.stats
 import tensorflow as tf
 
 from pipelines.input_pipeline import evaluation_batches, to_device
-from rgan_tf.evaluation import retrieval_policies as policies
-from rgan_tf.evaluation.retrieval_scores import StyleAgreement
+from rgan_tf.evaluation.metrics.retrieval_scores import StyleAgreement
+from rgan_tf.evaluation.pictures import retrieval_policies as policies
 from rgan_tf.ops import scene_random
 from rgan_tf.training import artifacts
 

@@ -9,13 +9,18 @@ import tensorflow as tf
 from conftest import tiny_config
 
 from pipelines.input_pipeline import evaluation_batches, to_device
-from pipelines.patch_bank import PatchBank
+from pipelines.patch_bank.bank import PatchBank
 from pipelines.records import NO_STYLE
 from rgan_tf import losses
 from rgan_tf.config import PatchEncoderConfig, RetrievalConfig
-from rgan_tf.evaluation.averages import EvaluationError, UndefinedScore
-from rgan_tf.evaluation.ground_truth_patches import ground_truth_batches
-from rgan_tf.evaluation.retrieval_scores import CooccurrenceDistance, GroundTruthRank, StyleAgreement, training_styles
+from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
+from rgan_tf.evaluation.metrics.retrieval_scores import (
+    CooccurrenceDistance,
+    GroundTruthRank,
+    StyleAgreement,
+    training_styles,
+)
+from rgan_tf.evaluation.pictures.ground_truth_patches import ground_truth_batches
 from rgan_tf.models.retrieval import RetrievalLayer
 from rgan_tf.training import artifacts
 

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 import rgan_tf
 from export import saved_model
 from export.signatures import RETRIEVE, SYNTHESIZE
-from pipelines import removed_patches
+from pipelines.patch_bank import removal
 from rgan_tf.errors import UserError
 from rgan_tf.runtime_messages import sentence_of
 from rgan_tf.scene_graph import SceneError, SceneGraph
@@ -257,7 +257,7 @@ def test_jpeg_and_fewer_patches_export_and_removed_ones_are_gone(tiny_workspace,
     bank = artifacts.open_bank(Workspace(root))
     gone = bank.patch_id[::9]
     (tmp_path / "ids").write_text("\n".join(map(str, gone)))
-    removed_patches.remove(Workspace(root), tmp_path / "ids")
+    removal.remove(Workspace(root), tmp_path / "ids")
     most = len(np.unique(bank.category)) + 40
     folder = saved_model.export(Workspace(root), tmp_path / "models", 7, "jpeg", most)
     assert folder == tmp_path / "models" / "7"

@@ -15,7 +15,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from export.development_server.loaded_model import ServedModel
 from export.development_server.server import DevelopmentServer
-from rgan_tf.config_files import load_config
+from rgan_tf.config import load_config
 
 FOLDER = REPOSITORY / "export" / "tf_serving"
 # Of tensorflow_serving/model_servers/main.cc, release 2.15.1: the flags that are used here.

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgan_tf import config_files
+from rgan_tf import config as config_lib
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation import study, study_pages
-from rgan_tf.evaluation.study_pages import PatchSets, write_study
+from rgan_tf.evaluation.study import __main__ as study
+from rgan_tf.evaluation.study import pages as study_pages
+from rgan_tf.evaluation.study.pages import PatchSets, write_study
 from rgan_tf.scene_graph import SceneGraph
 from rgan_tf.scene_requests import GeneratedScene
 
@@ -151,7 +152,7 @@ def changed_copy(tiny_workspace, tmp_path_factory):
         root = tmp_path_factory.mktemp("changed") / "workspace"
         shutil.copytree(tiny_workspace.root, root)
         path = root / "retrievegan" / "config.yaml"
-        config_files.save_config(config_files.load_config(path, overrides), path)
+        config_lib.save_config(config_lib.load_config(path, overrides), path)
         return root
 
     return copy
@@ -160,7 +161,7 @@ def changed_copy(tiny_workspace, tmp_path_factory):
 def test_a_study_shows_what_both_workspaces_draw(tiny_workspace, changed_copy, tmp_path, monkeypatch):
     """With one model in both roles, the second time under another seed: a model takes its time to start."""
     from rgan_tf import scene_generator
-    from rgan_tf.evaluation.study_sets import shared_scenes
+    from rgan_tf.evaluation.study.sets import shared_scenes
     from rgan_tf.workspace import Workspace
 
     roots = [str(tiny_workspace.root), str(changed_copy())]
@@ -210,7 +211,7 @@ class Drawer:
 def drawers(monkeypatch):
     """Two workspaces of 40 scenes, without models; the second's bank has no tree."""
     from rgan_tf import scene_generator
-    from rgan_tf.evaluation import study_sets
+    from rgan_tf.evaluation.study import sets as study_sets
     from rgan_tf.scene_graph import Vocabulary
     from rgan_tf.training import artifacts
 

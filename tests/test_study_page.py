@@ -6,8 +6,8 @@ import chromium
 import pytest
 from test_study import NAMES, made_sets
 
-from rgan_tf.evaluation import study_scores
-from rgan_tf.evaluation.study_pages import write_study
+from rgan_tf.evaluation.study import scores as study_scores
+from rgan_tf.evaluation.study.pages import write_study
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium is installed")
 QUESTIONS = 5

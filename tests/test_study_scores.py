@@ -12,9 +12,9 @@ import pytest
 from scipy import stats
 from test_study import NAMES, made_sets
 
-from rgan_tf.evaluation import study_scores
-from rgan_tf.evaluation.study_pages import write_study
-from rgan_tf.evaluation.study_scores import Answers, Key, StudyError
+from rgan_tf.evaluation.study import scores as study_scores
+from rgan_tf.evaluation.study.pages import write_study
+from rgan_tf.evaluation.study.scores import Answers, Key, StudyError
 
 
 @pytest.mark.parametrize(

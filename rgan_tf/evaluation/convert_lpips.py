@@ -15,8 +15,8 @@ from absl import flags
 
 from rgan_tf import commands
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation import lpips_weights
-from rgan_tf.evaluation.lpips_weights import LpipsError
+from rgan_tf.evaluation.metrics import lpips_weights
+from rgan_tf.evaluation.metrics.lpips_weights import LpipsError
 
 # Positions of the convolutions in torchvision's `AlexNet.features`.
 _CONVOLUTIONS = (0, 3, 6, 8, 10)

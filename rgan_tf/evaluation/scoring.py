@@ -8,18 +8,19 @@ import numpy as np
 from tqdm import tqdm
 
 from pipelines.input_pipeline import SceneSource
-from pipelines.patch_bank import PatchBank
+from pipelines.patch_bank.bank import PatchBank
 from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
-from rgan_tf.evaluation import candidate_recall, image_features, image_scores, retrieval_scores
-from rgan_tf.evaluation.averages import Score, UndefinedScore
-from rgan_tf.evaluation.category_retrieval import CategoryRetrieval, CategoryRow
-from rgan_tf.evaluation.image_statistics import ImageStatistics, collect
-from rgan_tf.evaluation.layout_scores import LayoutScores
-from rgan_tf.evaluation.lpips import DiversityScore, Lpips
-from rgan_tf.evaluation.object_scores import ObjectAccuracy
-from rgan_tf.evaluation.report_scenes import ReportScenes
-from rgan_tf.evaluation.split_drawing import DrawnBatch, SplitDrawing, real_images
+from rgan_tf.evaluation.feature_networks import image_features
+from rgan_tf.evaluation.metrics import candidate_recall, image_scores, retrieval_scores
+from rgan_tf.evaluation.metrics.averages import Score, UndefinedScore
+from rgan_tf.evaluation.metrics.category_retrieval import CategoryRetrieval, CategoryRow
+from rgan_tf.evaluation.metrics.image_statistics import ImageStatistics, collect
+from rgan_tf.evaluation.metrics.layout_scores import LayoutScores
+from rgan_tf.evaluation.metrics.lpips import DiversityScore, Lpips
+from rgan_tf.evaluation.metrics.object_scores import ObjectAccuracy
+from rgan_tf.evaluation.pictures.split_drawing import DrawnBatch, SplitDrawing, real_images
+from rgan_tf.evaluation.report.scenes import ReportScenes
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace, fingerprint
 

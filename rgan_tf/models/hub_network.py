@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_hub as hub
 from tensorflow_hub import file_utils
 
-from rgan_tf.config_checks import ConfigError
+from rgan_tf.config import ConfigError
 from rgan_tf.models.feature_weights import FeatureWeightsError
 from rgan_tf.models.layers import fold
 

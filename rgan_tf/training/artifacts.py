@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from pipelines import datasets
 from pipelines.input_pipeline import BankReader, SceneSource
-from pipelines.patch_bank import EMBEDDINGS, PatchBank
+from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.models.graph_encoder import GraphEncoder

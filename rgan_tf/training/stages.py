@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from pipelines import datasets, input_pipeline, patch_bank_writer, prefilter, removed_patches
+from pipelines import datasets, input_pipeline, prefilter
 from pipelines.input_pipeline import BankReader, SceneSource
-from pipelines.patch_bank import EMBEDDINGS, PatchBank
+from pipelines.patch_bank import removal, writer
+from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.ops import pixels
@@ -108,7 +109,7 @@ class StageRunner:
         features, _, _ = self._graph_features(self._encode_function(), "train")
         counts = [len(record["objects"]["category"]) for _, record in source.records().as_numpy_iterator()]
         with self.workspace.making("patch_bank", self.config) as directory:
-            patch_bank_writer.build(
+            writer.build(
                 _decoded_scenes(source, features),
                 directory,
                 sum(counts),
@@ -119,8 +120,8 @@ class StageRunner:
 
     def _remove_again(self, bank_directory: pathlib.Path) -> None:
         """Takes out of a new bank, and out of what an earlier one of its kind left behind, what was removed before."""
-        report = removed_patches.erase_from_bank(bank_directory, self.workspace.root)
-        report += removed_patches.erase_from_derived(
+        report = removal.erase_from_bank(bank_directory, self.workspace.root)
+        report += removal.erase_from_derived(
             self.workspace, bank_directory, lambda stage: self.workspace.is_current(stage, self.config)
         )
         for line in report:

@@ -1,0 +1,184 @@
+"""A finished patch bank, opened; the package's docstring has its arrays."""
+
+import json
+import math
+import os
+import pathlib
+
+import numpy as np
+
+from rgan_tf.errors import UserError
+
+MANIFEST = "bank.json"
+FORMAT_VERSION = 1
+# Of the co-occurrence stage: float32 [M, D_o].
+EMBEDDINGS = "embeddings.npy"
+# The category of a tombstone; nothing ever asks for it, since objects' categories start at 1.
+REMOVED_CATEGORY = 0
+
+
+class PatchBankError(UserError):
+    """A bank that cannot be written or read; the message names the place, the value and the mend."""
+
+
+class StoredRows:
+    """Rows of a .npy file, each read from its place in the file straight into the result.
+
+    A memory map of the whole file would serve too, but the kernel maps whatever lies together in its cache around each
+    page that is touched: random reads made a freshly written bank of 4.6 GiB resident as a whole, and were not faster.
+    Here only the result ever is, and a file cut short is an error instead of a bus error.
+    """
+
+    def __init__(self, path):
+        """Opens the array at `path`, in C order, read only."""
+        self._path, self._file = path, open(path, "rb", buffering=0)
+        np.lib.format.read_magic(self._file)
+        self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(self._file)
+        self._offset = self._file.tell()
+        self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        size, expected = os.fstat(self._file.fileno()).st_size, self._offset + self.shape[0] * self._row_bytes
+        if size != expected:
+            raise PatchBankError(f"{path} has {size} bytes instead of {expected}; it is damaged, run its stage again.")
+
+    def gather(self, rows):
+        """Returns [..., row's shape] for int `rows` [...], zeros where a row is -1; callable from any thread.
+
+        Raises:
+          IndexError: on a row that does not exist.
+          PatchBankError: on a file that is shorter than its header says.
+        """
+        rows = np.asarray(rows)
+        if rows.size and (rows.min() < -1 or rows.max() >= self.shape[0]):
+            raise IndexError(
+                f"Rows from {rows.min()} to {rows.max()} were asked of {self._path}, which has {self.shape[0]}; "
+                "rows start at 0, and -1 stands for none."
+            )
+        result = np.zeros((rows.size, self._row_bytes), np.uint8)
+        descriptor = self._file.fileno()
+        for target, row in zip(result, rows.reshape(-1).tolist()):
+            if row >= 0 and os.preadv(descriptor, [target], self._offset + row * self._row_bytes) != self._row_bytes:
+                raise PatchBankError(f"{self._path} ends before its row {row}; it is damaged, run its stage again.")
+        return result.view(self.dtype).reshape(rows.shape + self.shape[1:])
+
+
+class PatchBank:
+    """A finished bank.
+
+    The small arrays that the package names are attributes, memory-mapped; patches and co-occurrence embeddings
+    are gathered by row.
+    """
+
+    def __init__(self, directory, cooccurrence_path=None):
+        """As `open`."""
+        self.directory = pathlib.Path(directory)
+        manifest = self._manifest()
+        self.num_scenes = manifest["scenes"]
+        self.patch_size = manifest["patch_size"]
+        self.next_patch_id = manifest["next_patch_id"]
+        self._patches = StoredRows(self.directory / "patches.npy")
+        self.category = self._column("category")
+        self.graph_feature = self._column("graph_feature")
+        self.patch_id = self._column("patch_id")
+        self.scene_index = self._column("scene_index")
+        self.object_index = self._column("object_index")
+        self.box = self._column("box")
+        self.image_id = self._column("image_id")
+        self.license = self._column("license")
+        self._cooccurrence = None
+        if cooccurrence_path is not None:
+            self._cooccurrence = StoredRows(cooccurrence_path)
+            if self._cooccurrence.shape[:1] != (len(self),) or len(self._cooccurrence.shape) != 2:
+                raise PatchBankError(
+                    f"{cooccurrence_path} has the shape {list(self._cooccurrence.shape)}; this bank needs "
+                    f"[{len(self)}, features]. Run the co-occurrence stage again."
+                )
+
+    @classmethod
+    def open(cls, directory, cooccurrence_path=None):
+        """Opens a bank.
+
+        Args:
+          directory: the bank's folder.
+          cooccurrence_path: .npy file float32 [M, D_o] with the patches' co-occurrence embeddings, made later and kept
+            elsewhere by another stage; None where they are not needed.
+
+        Raises:
+          PatchBankError: where there is no whole bank, or where the embeddings belong to another bank.
+        """
+        return cls(directory, cooccurrence_path)
+
+    def _manifest(self):
+        path = self.directory / MANIFEST
+        if not path.is_file():
+            raise PatchBankError(f"{self.directory} holds no whole patch bank ({MANIFEST} is missing); build it first.")
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT_VERSION:
+            raise PatchBankError(
+                f"{path} has format {manifest['format']}; this version reads {FORMAT_VERSION}. Rebuild it."
+            )
+        return manifest
+
+    def _column(self, name):
+        return np.load(self.directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+    def __len__(self):
+        """Number of patches."""
+        return self._patches.shape[0]
+
+    @property
+    def removed(self):
+        """bool [M], the tombstones of removed patches; read anew, so that a removal shows in a bank that is open."""
+        return np.asarray(self.category) == REMOVED_CATEGORY
+
+    def row_of(self, patch_id):
+        """The row, int, of a patch by its id.
+
+        Raises:
+          PatchBankError: the bank has no such patch, or had it and it was removed.
+        """
+        found = np.flatnonzero(np.asarray(self.patch_id) == patch_id)
+        if not len(found):
+            raise PatchBankError(
+                f"The bank in {self.directory} holds no patch {patch_id}; its ids go from {self.patch_id.min()} to "
+                f"{self.patch_id.max()}."
+            )
+        if self.category[found[0]] == REMOVED_CATEGORY:
+            raise PatchBankError(
+                f"Patch {patch_id} was removed from the bank in {self.directory} for good; choose another."
+            )
+        return int(found[0])
+
+    def gather_patches(self, rows):
+        """Patches uint8 [..., h, w, 3] of int rows [...]; zeros for row -1. Only the result is held in memory."""
+        return self._patches.gather(rows)
+
+    @property
+    def cooccurrence_dim(self):
+        """D_o of the co-occurrence embeddings."""
+        return self._cooccurrence.shape[1]
+
+    def gather_cooccurrence(self, rows):
+        """Co-occurrence embeddings float32 [..., D_o] of int rows [...]; zeros for row -1."""
+        if self._cooccurrence is None:
+            raise PatchBankError(
+                f"The bank in {self.directory} was opened without co-occurrence embeddings; give their path."
+            )
+        return self._cooccurrence.gather(rows)
+
+    def scene_rows(self, max_objects=None):
+        """The bank row of every object of every scene.
+
+        Args:
+          max_objects: N of the result; by default that of the scene with the most objects.
+
+        Returns:
+          int32 [S, N], -1 where a scene has no such object or the object's patch was removed.
+        """
+        most = int(self.object_index.max()) + 1
+        max_objects = most if max_objects is None else max_objects
+        if most > max_objects:
+            raise PatchBankError(f"A scene of the bank has {most} objects; max_objects is {max_objects}. Raise it.")
+        table = np.full((self.num_scenes, max_objects), -1, np.int32)
+        kept = np.flatnonzero(~self.removed)
+        table[self.scene_index[kept], self.object_index[kept]] = kept
+        return table

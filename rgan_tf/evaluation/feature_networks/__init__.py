@@ -1,0 +1,1 @@
+"""The networks whose features the distances between pictures are taken in."""

@@ -1,0 +1,160 @@
+"""What approximate search costs: the share of the exact nearest candidates that are among those found.
+
+The queries are the objects of scenes sampled from a split by a seed. Two lists are compared with the exact one: the
+stored list, by which the workspace's model was trained and is evaluated, and ScaNN's own answer. They differ because
+`candidates.brute_force_below` has small categories searched exhaustively, and by what was removed from the bank since.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines import prefilter
+from pipelines.input_pipeline import FIXED_EPOCH, SceneSource
+from pipelines.patch_bank.bank import PatchBank
+from rgan_tf import config as config_lib
+from rgan_tf.evaluation.metrics.averages import EvaluationError, SceneAverage, Score
+from rgan_tf.models.graph_encoder import GraphEncoder
+from rgan_tf.training import artifacts
+from rgan_tf.training.graph_encoder import encode_graph
+from rgan_tf.workspace import Workspace
+
+# ScaNN's codebooks need so many points; smaller categories are always searched exhaustively.
+_LEAST_SCANN_POINTS = 16
+
+
+class CandidateRecall:
+    """Recall at k of candidate lists against exact ones."""
+
+    def __init__(self):
+        """Starts with no list."""
+        self._average = SceneAverage("Candidate recall", "object with a candidate")
+
+    def update(self, found, exact) -> None:
+        """Adds scenes.
+
+        Args:
+          found: int `[B, N, k]` bank rows in any order, -1 where there are fewer.
+          exact: int `[B, N, k]`, the k nearest; -1 where the category has fewer, and for padded objects, which leaves
+            them uncounted. A list cut short in `found` alone loses what it lacks.
+        """
+        found, exact = np.asarray(found), np.asarray(exact)
+        hits = (exact[..., :, np.newaxis] == found[..., np.newaxis, :]).any(axis=-1)
+        self._average.update(hits, exact >= 0)
+
+    def result(self) -> Score:
+        """The recall; `mean` is the share of all exact candidates, `count` their number.
+
+        Raises:
+          UndefinedScore: no list held a candidate.
+        """
+        return self._average.result()
+
+
+class Queries(NamedTuple):
+    """Objects that ask for candidates, padded by scene.
+
+    scene_index [S]; features float32 [S, N, D_g], by the pretrained graph encoder; objects int32 [S, N], categories;
+    mask bool [S, N].
+    """
+
+    scene_index: np.ndarray
+    features: np.ndarray
+    objects: np.ndarray
+    mask: np.ndarray
+
+
+def sample_queries(source: SceneSource, encoder: GraphEncoder, scenes: int, seed: int, batch_size: int) -> Queries:
+    """The objects of some scenes, drawn without replacement, with the relations that the stored candidates were for.
+
+    Args:
+      source: the split.
+      encoder: the pretrained graph encoder.
+      scenes: how many to draw; all if the split has fewer.
+      seed: decides which.
+      batch_size: scenes encoded at once.
+
+    Raises:
+      EvaluationError: less than one scene was asked for.
+    """
+    if scenes < 1:
+        raise EvaluationError(f"Candidate recall was asked of {scenes} scenes; sample at least 1.")
+    chosen = np.zeros(source.size, bool)
+    chosen[np.random.default_rng(seed).choice(source.size, min(scenes, source.size), replace=False)] = True
+    # Records that were not drawn are skipped before their pictures are decoded.
+    drawn = source.records().filter(lambda index, record: tf.gather(chosen, index))
+    fixed = tf.constant(FIXED_EPOCH, tf.int64)
+    batches = drawn.map(lambda index, record: source.parse(fixed, index, record)).batch(batch_size)
+    rows = []
+    for batch in batches:
+        features = encode_graph(encoder, batch).object_features
+        rows.append([x.numpy() for x in (batch["scene_index"], features, batch["objects"], batch["object_mask"])])
+    return Queries(*map(np.concatenate, zip(*rows)))
+
+
+def search(
+    bank: PatchBank, queries: Queries, own_scenes: bool, config: config_lib.CandidatesConfig, backend: str
+) -> np.ndarray:
+    """Candidates int32 [S, N, k_max] of the queries; "scann" searches every category with it that is large enough.
+
+    Args:
+      bank: the patches.
+      queries: the objects.
+      own_scenes: whether the bank holds the queries' own scenes, whose patches they must not be given.
+      config: k_max and the batch of queries.
+      backend: one of `prefilter.BACKENDS`.
+    """
+    mask = queries.mask
+    scene = np.broadcast_to(queries.scene_index[:, np.newaxis] if own_scenes else -1, mask.shape)
+    rows = np.full(mask.shape + (config.k_max,), -1, np.int32)
+    rows[mask] = prefilter.find_candidates(
+        bank,
+        queries.features[mask],
+        queries.objects[mask],
+        scene[mask],
+        config.k_max,
+        backend,
+        config.query_batch,
+        _LEAST_SCANN_POINTS,
+        progress=False,
+    )
+    return rows
+
+
+def candidate_recall(
+    workspace: Workspace, config: config_lib.ExperimentConfig, split: str, scenes: int = 256, seed: int = 0
+) -> dict[str, Score]:
+    """Recall at k_max of a split's candidates.
+
+    Args:
+      workspace: with a bank and candidates.
+      config: with which they were made.
+      split: "train", "validation" or "test".
+      scenes: how many are sampled; memory grows with this number, not with the split or the bank.
+      seed: of the sample.
+
+    Returns:
+      "stored", of the workspace's lists, and "scann", of ScaNN in every category that has the 16 patches it needs.
+
+    Raises:
+      WorkspaceError: a stage is missing.
+      EvaluationError: less than one scene was asked for.
+      UndefinedScore: no sampled object has a candidate.
+    """
+    bank = PatchBank.open(workspace.directory("patch_bank"))
+    lists = np.load(workspace.directory("candidates") / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+    source = artifacts.scene_source(workspace, config, split)
+    encoder = artifacts.pretrained_graph_encoder(workspace, config)
+    queries = sample_queries(source, encoder, scenes, seed, config.graph_encoder.training.batch_size)
+    exact = search(bank, queries, split == "train", config.candidates, "exact")
+    found = {
+        "stored": lists[queries.scene_index],
+        "scann": search(bank, queries, split == "train", config.candidates, "scann"),
+    }
+    scores = {}
+    for name, rows in found.items():
+        recall = CandidateRecall()
+        recall.update(rows, exact)
+        scores[name] = recall.result()
+    return scores

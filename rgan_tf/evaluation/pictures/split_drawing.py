@@ -1,0 +1,176 @@
+"""A trained model run over a split: every scene drawn under several seeds, with what the scores compare it to."""
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.input_pipeline import SceneSource, evaluation_batches, to_device
+from rgan_tf import config as config_lib
+from rgan_tf.errors import UserError
+from rgan_tf.evaluation.pictures import retrieval_policies
+from rgan_tf.evaluation.pictures.ground_truth_patches import ground_truth_batches
+from rgan_tf.ops import pixels, scene_random
+from rgan_tf.training import artifacts
+from rgan_tf.training.graph_encoder import encode_graph
+from rgan_tf.workspace import Workspace
+
+SPLITS = ("validation", "test")
+BOXES = ("predicted", "ground_truth")
+# How candidates are chosen: by the model, or in one of the ways of `retrieval_policies`.
+POLICIES = ("learned", "random", "graph_feature", "cooccurrence")
+_BATCH = 16
+
+
+class Sample(NamedTuple):
+    """Pictures of a batch under one seed.
+
+    images uint8 [B, H, W, 3]; boxes float32 [B, N, 4], by which they are laid out; patches uint8 [B, N, h, w, 3] and
+    rows int32 [B, N], the retrieved ones and their bank rows, -1 for none.
+    """
+
+    images: np.ndarray
+    boxes: np.ndarray
+    patches: np.ndarray
+    rows: np.ndarray
+
+
+class DrawnBatch(NamedTuple):
+    """A batch of scenes, drawn.
+
+    Attributes:
+      scenes: the input batch: objects, object_mask, triples, triple_mask, boxes (ground truth), scene_index, candidates
+        (bank rows) and candidate_mask, as NumPy arrays.
+      real: uint8 [B, H, W, 3], the scenes' own pictures.
+      reconstructed: uint8 [B, H, W, 3], from the scenes' own patches on their own boxes.
+      predicted_boxes: float32 [B, N, 4].
+      truth_features, truth_mask: [B, N, D] E_p of the scenes' own patches, and which there are.
+      candidate_features: [B, N, k, D].
+      samples: one for each seed.
+    """
+
+    scenes: dict[str, np.ndarray]
+    real: np.ndarray
+    reconstructed: np.ndarray
+    predicted_boxes: np.ndarray
+    truth_features: np.ndarray
+    truth_mask: np.ndarray
+    candidate_features: np.ndarray
+    samples: list[Sample]
+
+
+class SplitDrawing:
+    """Iterates over a split's scenes in record order, drawn; the same every time."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        config: config_lib.ExperimentConfig,
+        split: str = "test",
+        boxes: str = "predicted",
+        samples: int = 1,
+        policy: str = "learned",
+        seed: int = 0,
+    ):
+        """Loads the trained model.
+
+        Args:
+          workspace: trained.
+          config: of its training (`Workspace.trained_config`).
+          split: one of `SPLITS`.
+          boxes: "predicted" from the scene graph, or "ground_truth".
+          samples: seeds a scene.
+          policy: one of `POLICIES`.
+          seed: of all draws; a scene's depend on it, its index and the sample's number alone.
+
+        Raises:
+          UserError: an argument is none of those.
+          WorkspaceError: the workspace is not trained.
+        """
+        for name, value, allowed in (("split", split, SPLITS), ("boxes", boxes, BOXES), ("policy", policy, POLICIES)):
+            if value not in allowed:
+                raise UserError(f"--{name}={value} is not known; it must be one of {', '.join(allowed)}.")
+        if samples < 1:
+            raise UserError(f"--samples_per_scene={samples}: a scene is drawn at least once.")
+        self.config = config
+        self.vocabulary = artifacts.vocabulary(workspace)
+        self._reader = artifacts.bank_reader(workspace, config, split)
+        self.bank = self._reader.bank
+        self.source = artifacts.scene_source(workspace, self.config, split)
+        self._model = artifacts.trained_model(workspace, self.config, self.vocabulary, self.bank.patch_size)
+        self._layout, self._samples, self._policy, self._seed = boxes, samples, policy, seed
+        self._draw, self._encode = tf.function(self._draw_batch), tf.function(self._encode_batch)
+
+    @property
+    def size(self) -> int:
+        """Scenes in the split."""
+        return self.source.size
+
+    def __iter__(self) -> Iterator[DrawnBatch]:
+        """Batch by batch."""
+        batches = tf.data.Dataset.zip(
+            (
+                evaluation_batches(self.source, _BATCH, self._reader),
+                ground_truth_batches(self.source, self.bank.patch_size, _BATCH),
+            )
+        )
+        for batch, truth in batches:
+            yield self._drawn(batch, truth)
+
+    def _drawn(self, batch: dict[str, tf.Tensor], truth: dict[str, tf.Tensor]) -> DrawnBatch:
+        encoded = {name: value.numpy() for name, value in self._encode(batch, truth).items()}
+        samples = []
+        for number in range(self._samples):
+            seeds = scene_random.scene_seeds(tf.constant([self._seed, number]), batch["scene_index"])
+            drawn = self._draw({**batch, "scene_seed": seeds})
+            images, boxes, patches, choice = (value.numpy() for value in drawn)
+            rows = retrieval_policies.chosen_rows(batch["candidates"], choice)
+            samples.append(Sample(images, boxes, patches, rows))
+        kept = ("objects", "object_mask", "triples", "triple_mask", "boxes", "scene_index", "candidates")
+        scenes = {name: batch[name].numpy() for name in (*kept, "candidate_mask", "style")}
+        return DrawnBatch(
+            scenes=scenes,
+            real=pixels.to_uint8(batch["image"]).numpy(),
+            truth_mask=truth["ground_truth_mask"].numpy(),
+            samples=samples,
+            **encoded,
+        )
+
+    def _draw_batch(self, batch: dict[str, tf.Tensor]):
+        batch = to_device(batch)
+        given = batch["object_mask"] if self._layout == "ground_truth" else tf.zeros_like(batch["object_mask"])
+        batch["box_given"] = given
+        pinned = None
+        if self._policy != "learned":
+            choose = {
+                "random": retrieval_policies.random_choice,
+                "graph_feature": retrieval_policies.graph_feature_choice,
+                "cooccurrence": functools.partial(retrieval_policies.cooccurrence_choice, self._model),
+            }
+            pinned = tf.one_hot(choose[self._policy](batch), self.config.candidates.k_max)
+        drawn = self._model.generate(batch, pinned)
+        return pixels.to_uint8(drawn.image), drawn.boxes, pixels.to_uint8(drawn.patches), drawn.choice
+
+    def _encode_batch(self, batch: dict[str, tf.Tensor], truth: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        batch, own = to_device(batch), pixels.to_float(truth["ground_truth_patches"])
+        model = self._model
+        return {
+            "predicted_boxes": encode_graph(model.graph_encoder, batch).boxes,
+            "reconstructed": pixels.to_uint8(model.synthesize(own, batch["boxes"], batch)),
+            "truth_features": model.retrieval.embed(own),
+            "candidate_features": model.retrieval.embed(batch["candidate_patches"]),
+        }
+
+
+def real_images(source: SceneSource, batch_size: int = _BATCH) -> Iterator[np.ndarray]:
+    """The pictures uint8 [B, H, W, 3] of a split, at the model's size."""
+    for batch in evaluation_batches(source, batch_size):
+        yield pixels.to_uint8(batch["image"]).numpy()
+
+
+def checkpoint_step(workspace: Workspace) -> int:
+    """The training step of the newest checkpoint."""
+    path = tf.train.latest_checkpoint(str(workspace.directory("retrievegan")))
+    return int(path.rsplit("-", 1)[1])

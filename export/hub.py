@@ -13,12 +13,12 @@ import re
 import tarfile
 
 from absl import flags
-from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
 from rgan_tf import commands  # isort: split
 
 from rgan_tf.errors import UserError
+from rgan_tf.progress import progress_bar
 
 _ENDING = ".tar.gz"
 # Of every member, so that the same model gives the same archive.
@@ -118,7 +118,7 @@ def _write_archive(model: pathlib.Path, output: pathlib.Path) -> None:
         raw = opened.enter_context(open(output, "wb"))
         packed = opened.enter_context(gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=_TIME))
         archive = opened.enter_context(tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT))
-        bar = opened.enter_context(tqdm(total=total, desc="packing", unit="B", unit_scale=True))
+        bar = opened.enter_context(progress_bar(total=total, desc="packing", unit="B", unit_scale=True))
         for path in paths:
             member = tarfile.TarInfo(path.relative_to(model).as_posix())
             member.mtime = _TIME

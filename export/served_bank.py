@@ -7,11 +7,11 @@ from typing import Callable, Optional
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tqdm import tqdm
 
 from pipelines.patch_bank.bank import PatchBank
 from rgan_tf.errors import UserError
 from rgan_tf.ops import candidate_search, pixels
+from rgan_tf.progress import progress_bar
 
 ENCODINGS = ("raw", "jpeg")
 _JPEG_QUALITY = 95
@@ -66,7 +66,7 @@ class ServedBank(tf.Module):
         patches = _aligned_bytes((len(rows), *pixels_shape)) if raw else np.empty(len(rows), object)
         dimension = embed(np.zeros((1, *pixels_shape), np.uint8)).shape[-1]
         embedding = np.empty((len(rows), dimension), np.float32)
-        for start in tqdm(range(0, len(rows), _CHUNK), desc="embedding the bank", unit="batch"):
+        for start in progress_bar(range(0, len(rows), _CHUNK), desc="embedding the bank", unit="batch"):
             part = slice(start, start + _CHUNK)
             read = bank.gather_patches(rows[part])
             embedding[part] = embed(read)

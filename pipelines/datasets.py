@@ -44,6 +44,8 @@ def prepare(builder: tfds.core.GeneratorBasedBuilder) -> None:
     """
     if builder.is_prepared():
         return
+    # The builders show their own progress.
+    tfds.disable_progress_bar()
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
 
 

@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 from scann.scann_ops.py import scann_ops_pybind
-from tqdm import tqdm
+
+from rgan_tf.progress import progress_bar
 
 BACKENDS = ("exact", "scann")
 # Most distances held at once (64 MiB in double precision), whatever the number of queries searched together.
@@ -184,7 +185,7 @@ def find_candidates(
         )
     candidates = np.full((len(query_categories), k_max), -1, np.int32)
     bank_categories = np.asarray(bank.category)
-    with tqdm(total=len(candidates), unit="query", desc=f"candidates ({backend})", disable=not progress) as bar:
+    with progress_bar(total=len(candidates), unit="query", desc=f"candidates ({backend})", disable=not progress) as bar:
         for category in np.unique(query_categories):
             asked = np.flatnonzero(query_categories == category)
             rows = np.flatnonzero(bank_categories == category).astype(np.int32)

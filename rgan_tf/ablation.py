@@ -22,6 +22,7 @@ from rgan_tf.evaluation import records
 from rgan_tf.evaluation.paper_tables import rows as paper_tables
 from rgan_tf.evaluation.paper_tables import tables
 from rgan_tf.evaluation.pictures.split_drawing import BOXES, POLICIES, SPLITS
+from rgan_tf.progress import progress_bar
 from rgan_tf.workspace import STAGES, Workspace, fingerprint
 
 _MAIN = "retrievegan"
@@ -105,7 +106,7 @@ def _link(link: pathlib.Path, target: pathlib.Path) -> None:
 def train(runs: list[Run]) -> None:
     """Trains what is not trained; every training is a process of its own, and goes on where it was stopped."""
     missing = [run for run in runs if not run.workspace.is_current(_MAIN, run.config())]
-    for run in tqdm(missing, desc="trainings", unit="training"):
+    for run in progress_bar(missing, desc="trainings", unit="training"):
         tqdm.write(f"{run.row}, seed {run.repetition}: training in {run.workspace.root}")
         _train(run, run.workspace)
 
@@ -132,7 +133,7 @@ def evaluate(runs: list[Run], split: str, samples: int) -> None:
     asked = [(run, "learned") for run in runs]
     asked += [(run, policy) for run in runs if run.row == runs[-1].row for policy in BASELINES]
     missing = [(run, policy) for run, policy in asked if not _figures(run, policy, split, samples)]
-    for run, policy in tqdm(missing, desc="evaluations", unit="evaluation"):
+    for run, policy in progress_bar(missing, desc="evaluations", unit="evaluation"):
         tqdm.write(f"{run.row}, seed {run.repetition}, {policy} retrieval: evaluating")
         _command(
             "rgan_tf.evaluate",

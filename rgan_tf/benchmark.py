@@ -14,7 +14,6 @@ from typing import Callable
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 from rgan_tf import commands  # isort: split
 
@@ -29,6 +28,7 @@ from rgan_tf import config as config_lib
 from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.ops.box_sampling import crop
 from rgan_tf.ops.candidate_search import nearest_rows
+from rgan_tf.progress import progress_bar
 from rgan_tf.training import loop, runtime
 from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
 
@@ -125,7 +125,7 @@ def _open_and_read(directory: pathlib.Path, config: config_lib.ExperimentConfig)
     bank = PatchBank.open(directory, directory / EMBEDDINGS)
     bank.scene_rows(config.data.max_objects)
     peak = 0
-    for _ in tqdm(range(_READS), desc="reading the bank", unit="batch"):
+    for _ in progress_bar(range(_READS), desc="reading the bank", unit="batch"):
         bank.gather_patches(random.integers(0, len(bank), shape))
         peak = max(peak, process.memory_info().rss)
     return bank, max(peak - before, 0)
@@ -146,7 +146,7 @@ def _train(trainer: loop.StageTrainer, batches: Callable) -> tuple[float, float]
     """Seconds of a step, and of waiting in it."""
     trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(batches(0))
     trainer.train(tf.constant(1))
-    with tqdm(total=_STEPS.value, desc="steps", unit="step") as trainer.progress:
+    with progress_bar(total=_STEPS.value, desc="steps", unit="step") as trainer.progress:
         started = time.perf_counter()
         trainer.train(tf.constant(_STEPS.value))
         return (time.perf_counter() - started) / _STEPS.value, trainer.seconds_waited / _STEPS.value

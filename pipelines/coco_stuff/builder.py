@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from pipelines import records
 from pipelines.coco_stuff import protocol, segmentation
 from pipelines.records import SourceError
+from rgan_tf.progress import progress_bar
 
 MISSING_IMAGE = "image file missing (scene skipped)"
 CORRUPT_IMAGE = "image that cannot be decoded (scene skipped)"
@@ -93,7 +94,7 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
         """Yields the scenes in order; whatever is wrong with one is counted in `problems`."""
         stride = KEY_RANGE // len(scenes)
         yielded = 0
-        for index, scene in enumerate(scenes):
+        for index, scene in enumerate(progress_bar(scenes, desc=f"{split} scenes", unit="scene")):
             record = _record(scene, ids, problems)
             if record is not None:
                 yielded += 1

@@ -9,9 +9,9 @@ import pathlib
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from pipelines.patch_bank.bank import FORMAT_VERSION, MANIFEST, PatchBank, PatchBankError
+from rgan_tf.progress import progress_bar
 
 # Scenes whose text is written at once.
 _TEXT_SCENES = 65536
@@ -196,7 +196,7 @@ def _text(value):
 def build(scenes, directory, count, patch_size, graph_feature_dim, progress=True):
     """Writes a whole bank from pairs (scene, graph features), as `add_scene` takes them, and opens it."""
     with PatchBankWriter(directory, count, patch_size, graph_feature_dim) as writer:
-        with tqdm(total=count, unit="patch", desc="patch bank", disable=not progress) as bar:
+        with progress_bar(total=count, unit="patch", desc="patch bank", disable=not progress) as bar:
             for scene, graph_features in scenes:
                 writer.add_scene(scene, graph_features)
                 bar.update(len(scene["objects"]["category"]))

@@ -12,6 +12,7 @@ from pipelines import records
 from pipelines.synthetic_scenes.layout import CATEGORIES
 from pipelines.synthetic_scenes.scene import draw_scene
 from pipelines.synthetic_scenes.styles import STYLE_NAMES
+from rgan_tf.progress import progress_bar
 
 _SPLITS = ("train", "validation", "test")
 
@@ -70,7 +71,7 @@ class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
         """Draws the scenes of a split; scene `index` depends on (seed, split, index) alone."""
         config = self.builder_config
         ids = {name: index for index, name in enumerate(CATEGORIES, start=1)}
-        for index in range(config.scenes[split]):
+        for index in progress_bar(range(config.scenes[split]), desc=f"{split} scenes", unit="scene"):
             rng = np.random.default_rng([config.seed, _SPLITS.index(split), index])
             scene = draw_scene(rng, config.image_size, config.min_object_area, config.min_objects, config.max_objects)
             objects = zip(scene.categories, scene.boxes, scene.centroids)

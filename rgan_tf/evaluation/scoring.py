@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 import numpy as np
-from tqdm import tqdm
 
 from pipelines.input_pipeline import SceneSource
 from pipelines.patch_bank.bank import PatchBank
@@ -21,6 +20,7 @@ from rgan_tf.evaluation.metrics.lpips import DiversityScore, Lpips
 from rgan_tf.evaluation.metrics.object_scores import ObjectAccuracy
 from rgan_tf.evaluation.pictures.split_drawing import DrawnBatch, SplitDrawing, real_images
 from rgan_tf.evaluation.report.scenes import ReportScenes
+from rgan_tf.progress import progress_bar
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace, fingerprint
 
@@ -80,7 +80,7 @@ def score_split(
     scores = SplitScores(workspace, setting, drawing, training, lpips_weights)
     style_names = training.builder.info.metadata[STYLE_NAMES]
     shown = ReportScenes(drawing.bank, drawing.vocabulary, scores.styles, style_names)
-    with tqdm(total=drawing.size, desc=f"drawing {setting.split}", unit="scene") as bar:
+    with progress_bar(total=drawing.size, desc=f"drawing {setting.split}", unit="scene") as bar:
         for batch in drawing:
             scores.update(batch)
             shown.add(batch)

@@ -13,11 +13,11 @@ from typing import Callable
 
 import orbit
 import tensorflow as tf
-from tqdm import tqdm
 from tqdm.contrib import DummyTqdmFile
 
 from rgan_tf import config as config_lib
 from rgan_tf.errors import UserError
+from rgan_tf.progress import progress_bar
 from rgan_tf.training import profiling, runtime
 from rgan_tf.workspace import WorkspaceError
 
@@ -72,7 +72,7 @@ class StageTrainer(orbit.StandardTrainer, abc.ABC):
         self.optimized = optimized
         self.step = orbit.utils.create_global_step()
         self.images_per_step = images_per_step
-        self.progress = tqdm(disable=True)
+        self.progress = progress_bar(disable=True)
         self.profile = profiling.StepProfile.none()
         self.summaries = tf.summary.create_noop_writer()
         # No step has control flow that AutoGraph would have to see; converting it would double the time of tracing.
@@ -223,7 +223,7 @@ def train(trainer: StageTrainer, run: Run) -> None:
     trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(run.make_dataset(start))
     trainer.profile = run.profile
     trainer.summaries = tf.summary.create_file_writer(_own_directory(run.directory, trainer.strategy))
-    bar = tqdm(total=training.steps, initial=start, desc=run.title, unit="step", dynamic_ncols=True)
+    bar = progress_bar(total=training.steps, initial=start, desc=run.title, unit="step")
     # orbit prints a line an interval; it must not land in the middle of the bar.
     lines = contextlib.redirect_stdout(DummyTqdmFile(sys.stdout))
     with bar as trainer.progress, lines, run.profile:

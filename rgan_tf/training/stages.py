@@ -6,7 +6,6 @@ from typing import Callable
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from pipelines import datasets, input_pipeline, prefilter
 from pipelines.input_pipeline import BankReader, SceneSource
@@ -15,6 +14,7 @@ from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.ops import pixels
+from rgan_tf.progress import progress_bar
 from rgan_tf.training import artifacts, loop, profiling, runtime
 from rgan_tf.training.cooccurrence import CooccurrenceTrainer
 from rgan_tf.training.graph_encoder import GraphEncoderTrainer, encode_graph
@@ -203,7 +203,7 @@ class StageRunner:
         source = artifacts.scene_source(self.workspace, self.config, split)
         rows = []
         batches = input_pipeline.evaluation_batches(source, self.config.graph_encoder.training.batch_size)
-        for batch in tqdm(batches, desc=f"graph features of {split}", unit="batch"):
+        for batch in progress_bar(batches, desc=f"graph features of {split}", unit="batch"):
             rows.append((encode(batch).numpy(), batch["objects"].numpy(), batch["object_mask"].numpy()))
         return tuple(np.concatenate(column) for column in zip(*rows))
 
@@ -223,7 +223,7 @@ def _embed_bank(encoder: PatchEncoder, bank: PatchBank, path: pathlib.Path) -> N
     shape = (len(bank), encoder(tf.zeros([1, bank.patch_size, bank.patch_size, 3])).shape[-1])
     embeddings = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     removed = bank.removed
-    for start in tqdm(range(0, len(bank), _EMBEDDING_BATCH), desc="co-occurrence embeddings", unit="batch"):
+    for start in progress_bar(range(0, len(bank), _EMBEDDING_BATCH), desc="co-occurrence embeddings", unit="batch"):
         rows = np.arange(start, min(start + _EMBEDDING_BATCH, len(bank)))
         embeddings[rows] = np.where(removed[rows, None], 0.0, embed(bank.gather_patches(rows)))
     embeddings.flush()

@@ -29,7 +29,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from pipelines import input_pipeline
 from pipelines.input_pipeline import SceneSource
@@ -37,6 +36,7 @@ from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
 from rgan_tf.evaluation.metrics.averages import EvaluationError
 from rgan_tf.ops import pixels
+from rgan_tf.progress import progress_bar
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace, fingerprint
 
@@ -188,7 +188,7 @@ def _train(model: tf.keras.Model, examples: _Examples, settings: config_lib.InDo
         return loss
 
     rows = _row_order(len(examples.labels), settings)
-    for index, chosen in enumerate(tqdm(rows, desc="in-domain classifier", unit="step", dynamic_ncols=True)):
+    for index, chosen in enumerate(progress_bar(rows, desc="in-domain classifier", unit="step")):
         loss = step(examples.images[chosen], examples.presence[chosen], examples.labels[chosen])
         if not np.isfinite(loss):
             raise EvaluationError(

@@ -14,10 +14,10 @@ from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from rgan_tf import gan_library
 from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
+from rgan_tf.progress import progress_bar
 
 # Logits farther than this below their row's largest mean a probability that float64 cannot tell from 0.
 _LOGIT_RANGE = 700.0
@@ -201,7 +201,7 @@ def collect(
       EvaluationError: as `ImageStatistics.add` does.
     """
     statistics = ImageStatistics(splits)
-    with tqdm(desc=title, unit="image", dynamic_ncols=True) as bar:
+    with progress_bar(desc=title, unit="image") as bar:
         for images in batches:
             statistics.add(extract(images))
             bar.update(len(images))

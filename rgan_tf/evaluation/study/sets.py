@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from pipelines import input_pipeline
 from rgan_tf import config as config_lib
 from rgan_tf import scene_generator
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation.study.pages import PatchSets
+from rgan_tf.progress import progress_bar
 from rgan_tf.scene_graph import SceneGraph, unpad_scene
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace
@@ -54,7 +54,7 @@ def draw_sets(workspaces: Sequence[Workspace], count: int, seed: int) -> tuple[l
     order = np.random.default_rng([seed, _ORDER]).permutation(usable).tolist()
     sets: list[PatchSets] = []
     identical = 0
-    with tqdm(total=min(count, len(order)), unit="scene", desc="patch sets") as bar:
+    with progress_bar(total=min(count, len(order)), unit="scene", desc="patch sets") as bar:
         for item in _draw(workspaces, scenes, order, seed):
             if np.array_equal(*(answer.patches for answer in item.drawn)):
                 identical += 1

@@ -1,6 +1,7 @@
 """The evaluation of a split: what is drawn, what is measured on it, and what is written down."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -22,6 +23,7 @@ from rgan_tf.errors import UserError
 from rgan_tf.evaluation import records
 from rgan_tf.evaluation.feature_networks import image_features
 from rgan_tf.evaluation.pictures.split_drawing import SplitDrawing, real_images
+from rgan_tf.evaluation.report.meanings import MEANINGS
 from rgan_tf.evaluation.scoring import Setting
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace, WorkspaceError
@@ -70,6 +72,13 @@ def test_names_carry_the_protocol(lines):
     assert not any(name.startswith("diversity") for name in names), "there were no weights for it"
 
 
+def scipy_frechet(*sets):
+    means = [features.mean(axis=0, dtype=np.float64) for features in sets]
+    covariances = [np.cov(features.astype(np.float64), rowvar=False) for features in sets]
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
+    return np.sum((means[0] - means[1]) ** 2) + np.trace(covariances[0] + covariances[1] - 2 * root)
+
+
 def test_figures_are_those_of_the_drawn_pictures(workspace, config, lines, drawn):
     """Fréchet distance by SciPy, co-occurrence and IoU by loops, over pictures drawn once more."""
     bank, source = artifacts.open_bank(workspace), artifacts.scene_source(workspace, config, "validation")
@@ -77,11 +86,15 @@ def test_figures_are_those_of_the_drawn_pictures(workspace, config, lines, drawn
     extract = image_features.make_feature_extractor(config, workspace)
     generated = np.concatenate([extract(sample.images).pool for batch in drawn for sample in batch.samples])
     real = np.concatenate([extract(images).pool for images in real_images(source)])
-    means = [features.mean(axis=0, dtype=np.float64) for features in (generated, real)]
-    covariances = [np.cov(features.astype(np.float64), rowvar=False) for features in (generated, real)]
-    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
-    expected = np.sum((means[0] - means[1]) ** 2) + np.trace(covariances[0] + covariances[1] - 2 * root)
+    expected = scipy_frechet(generated, real)
     assert found["fid.validation8x2.predicted_boxes.in_domain.none32"] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    # The floor: as many training pictures as were drawn.
+    training = real_images(artifacts.scene_source(workspace, config, "train"))
+    first = np.concatenate([extract(images).pool for images in training])[: len(generated)]
+    assert len(first) == 16
+    assert found["fid_real.validation8.train16.in_domain.none32"] == pytest.approx(
+        scipy_frechet(first, real), rel=1e-3, abs=1e-4
+    )
 
     distances, ious = [], []
     for batch in drawn:
@@ -141,7 +154,7 @@ def test_lines_are_appended_with_all_they_depend_on(workspace, config, lines):
     assert values(again) == values(lines)
     assert len(records.read(workspace)) == 2 * len(lines)
     assert set(records.newest(records.read(workspace))) == set(values(lines))
-    assert len(list((workspace.root / "evaluation" / "real_statistics").glob("*.npz"))) == 1
+    assert len(list((workspace.root / "evaluation" / "real_statistics").glob("*.npz"))) == 2
     events = [EventAccumulator(str(path)).Reload() for path in (workspace.root / "evaluation").glob("events.out.*")]
     assert set(events[0].Tags()["tensors"]) == set(values(lines))
 
@@ -156,7 +169,10 @@ def test_only_the_evaluation_may_be_overridden(workspace):
 def test_report_shows_everything_and_asks_for_nothing(workspace, lines):
     page = (workspace.root / "evaluation" / "report.html").read_text()
     for line in lines:
-        assert line["name"] in page
+        assert line["name"] in page and html.escape(MEANINGS[line["metric"]]) in page
+    assert set(MEANINGS) == {line["metric"] for line in lines} | {"diversity"}
+    # The floor stands right below the distance.
+    assert page.index("fid.validation") < page.index("fid_real.validation") < page.index("is.validation")
     for part in ("loss/total", "Patches that fit worst", "One scene, other seeds", "noon", "autumn", "<svg"):
         assert part in page
     assert re.search(r"<tr><th>sky</th><td>[1-9]\d*</td><td>\d+%</td>", page)

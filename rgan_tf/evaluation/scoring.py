@@ -100,7 +100,7 @@ class SplitScores:
         lpips_weights: str = "",
     ):
         """Makes the networks; scores that the data set does not define are left out, and said."""
-        self._workspace, self._setting, self._drawing = workspace, setting, drawing
+        self._workspace, self._setting, self._drawing, self._training = workspace, setting, drawing, training
         config = self._config = drawing.config
         self._extract = image_features.make_feature_extractor(config, workspace)
         self._generated = ImageStatistics(config.evaluation.splits)
@@ -155,10 +155,16 @@ class SplitScores:
     def _image_scores(self) -> Iterator[Measurement]:
         protocol = f"{self._extract.name}.{self._extract.resize}"
         network = {**self._extract.notes, "network_fingerprint": self._extract.fingerprint}
-        distance = image_scores.frechet_distance(self._generated, self._real_statistics())
+        real = self._real_statistics(self._drawing.source)
+        distance = image_scores.frechet_distance(self._generated, real)
         notes = {"real_images": distance.real_images, "caution": self._cautions(distance.caution), **network}
         yield self._measured("fid", protocol, distance.value, None, notes)
-        sides = (("is", self._generated, True), ("is_real", self._real_statistics(), False))
+        # As many as were drawn, where there are so many: the distance depends on the number of pictures.
+        training = self._real_statistics(self._training, self._generated.count)
+        floor = image_scores.frechet_distance(training, real)
+        notes = {"real_images": floor.real_images, "caution": self._cautions(floor.caution), **network}
+        yield self._measured("fid_real", f"train{training.count}.{protocol}", floor.value, None, notes, drawn=False)
+        sides = (("is", self._generated, True), ("is_real", real, False))
         for metric, statistics, drawn in sides:
             try:
                 score = image_scores.inception_score(statistics)
@@ -211,16 +217,17 @@ class SplitScores:
         notes = {key: note for key, note in (notes or {}).items() if note != ""}
         return Measurement(metric, name, float(value), None if deviation is None else float(deviation), notes)
 
-    def _real_statistics(self) -> ImageStatistics:
-        """Of the split's own pictures; computed once for a data set, split and network."""
-        made_from = f"{fingerprint('dataset', self._config)} {self._setting.split} {self._extract.fingerprint}"
-        made_from += f" {self._config.evaluation.splits}"
+    def _real_statistics(self, source: SceneSource, most: Optional[int] = None) -> ImageStatistics:
+        """Of a split's own pictures, or the first `most`; computed once for a data set, split and network."""
+        count = source.size if most is None else min(most, source.size)
+        made_from = f"{fingerprint('dataset', self._config)} {source.split} {self._extract.fingerprint}"
+        made_from += f" {self._config.evaluation.splits}" + (f" {count}" if count < source.size else "")
         key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
         path = self._workspace.root / "evaluation" / "real_statistics" / f"{key}.npz"
         found = ImageStatistics.load(path, key)
         if found is None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            images = real_images(self._drawing.source)
-            found = collect(self._extract, images, self._config.evaluation.splits, f"real {self._setting.split}")
+            images = real_images(source, count)
+            found = collect(self._extract, images, self._config.evaluation.splits, f"real {source.split}")
             found.save(path, key)
         return found

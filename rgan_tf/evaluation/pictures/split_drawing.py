@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -164,10 +164,15 @@ class SplitDrawing:
         }
 
 
-def real_images(source: SceneSource, batch_size: int = _BATCH) -> Iterator[np.ndarray]:
-    """The pictures uint8 [B, H, W, 3] of a split, at the model's size."""
-    for batch in evaluation_batches(source, batch_size):
-        yield pixels.to_uint8(batch["image"]).numpy()
+def real_images(source: SceneSource, most: Optional[int] = None) -> Iterator[np.ndarray]:
+    """The pictures uint8 [B, H, W, 3] of a split, at the model's size; the first `most` of them, where it is given."""
+    left = source.size if most is None else most
+    for batch in evaluation_batches(source, _BATCH):
+        images = pixels.to_uint8(batch["image"][:left]).numpy()
+        yield images
+        left -= len(images)
+        if left <= 0:
+            return
 
 
 def checkpoint_step(workspace: Workspace) -> int:

@@ -15,6 +15,7 @@ from tensorboard.util import tensor_util
 from pipelines.patch_bank.bank import PatchBank
 from rgan_tf.drawing import draw_sheet, object_colours
 from rgan_tf.evaluation.metrics.category_retrieval import CategoryRow
+from rgan_tf.evaluation.report.meanings import MEANINGS
 from rgan_tf.evaluation.report.scenes import ReportScenes, ShownScene, source_pictures
 from rgan_tf.evaluation.scoring import Findings
 from rgan_tf.workspace import Workspace
@@ -63,10 +64,11 @@ def _scores(lines: Sequence[dict]) -> str:
     rows = []
     for line in lines:
         deviation = "" if line["deviation"] is None else f" ± {line['deviation']:.3g}"
-        caution = html.escape(line["notes"].get("caution", ""))
-        cells = (f"<code>{html.escape(line['name'])}</code>", f"{line['value']:.4g}{deviation}", caution)
+        meaning, caution = (html.escape(text) for text in (MEANINGS[line["metric"]], line["notes"].get("caution", "")))
+        words = f"{meaning}<div class=note>{caution}</div>" if caution else meaning
+        cells = (f"<code>{html.escape(line['name'])}</code>", f"{line['value']:.4g}{deviation}", words)
         rows.append("<tr><td>" + "</td><td>".join(cells) + "</td></tr>")
-    return "<table><tr><th>score</th><th>value</th><th></th></tr>" + "".join(rows) + "</table>"
+    return "<table><tr><th>score</th><th>value</th><th>what it means</th></tr>" + "".join(rows) + "</table>"
 
 
 def _curves(workspace: Workspace) -> str:

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from pipelines import prefilter
 from pipelines.prefilter import ExactSearch, ScannSearch, find_candidates, make_search
+from rgan_tf import progress
 
 
 def brute_force(queries, points, k):
@@ -228,7 +229,8 @@ def test_unequal_lengths_are_an_error():
         find_candidates(bank, np.zeros((3, 5)), [1, 1], [-1] * 3, 4, progress=False)
 
 
-def test_progress_shows_a_rate(capsys):
+def test_progress_shows_a_rate(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     bank = make_bank(np.random.default_rng(12), 30)
     find_candidates(bank, bank.graph_feature, bank.category, bank.scene_index, 4, "exact")
     shown = capsys.readouterr().err

@@ -8,7 +8,7 @@ imports tensorflow-gan.
 """
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Union
 
 import tensorflow as tf
 from tensorflow_addons.losses import metric_learning, triplet
@@ -169,33 +169,34 @@ def reconstruction_loss(images: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.abs(tf.cast(images, tf.float32) - tf.cast(targets, tf.float32)))
 
 
-def perceptual_loss(
-    features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor], mask: Optional[tf.Tensor] = None
-) -> tf.Tensor:
-    """L_p_img and L_p_obj: mean absolute difference of feature maps, mean over layers.
+def perceptual_loss(features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
+    """L_p_img: mean absolute difference of feature maps, mean over layers and pictures; scalar float32.
+
+    Args and errors are those of `perceptual_distances`.
+    """
+    return tf.reduce_mean(perceptual_distances(features, targets))
+
+
+def perceptual_distances(features: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Mean absolute difference of feature maps for each picture; L_p_obj is its `scene_mean` over objects.
 
     Args:
-      features: one map a layer, `[B, h, w, C]`, or with `mask` `[B, N, h, w, C]` or `[B * N, h, w, C]`.
-      targets: the same of the target; no gradient is stopped.
-      mask: None, or `[B, N]` bool, the valid objects.
+      features: one map a layer, `[M, h, w, C]`, in whatever float type.
+      targets: the same of the targets; no gradient is stopped.
 
     Returns:
-      Scalar float32.
+      `[M]` float32, mean over layers.
 
     Raises:
       ValueError: the two lists differ in length, or are empty.
     """
     if not features or len(features) != len(targets):
         counts = f"{len(features)} and {len(targets)}"
-        raise ValueError(f"perceptual_loss got {counts} feature maps; give equally many of both, at least one.")
+        raise ValueError(f"Perceptual losses got {counts} feature maps; give equally many of both, at least one.")
     terms = []
     for feature, target in zip(features, targets):
         difference = tf.abs(tf.cast(feature, tf.float32) - tf.cast(target, tf.float32))
-        if mask is None:
-            terms.append(tf.reduce_mean(difference))
-        else:
-            by_object = tf.reshape(difference, tf.concat([tf.shape(mask), [-1]], axis=0))
-            terms.append(scene_mean(tf.reduce_mean(by_object, axis=-1), mask))
+        terms.append(tf.reduce_mean(difference, axis=list(range(1, difference.shape.rank))))
     return tf.add_n(terms) / len(terms)
 
 

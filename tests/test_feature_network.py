@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.config import ConfigError, FeatureNetworkConfig
-from rgan_tf.models.feature_network import FeatureNetwork
+from rgan_tf.models.feature_network import FeatureNetwork, halve
 from rgan_tf.models.feature_weights import FeatureWeightsError
 
 WEIGHTS_DIR = pathlib.Path(
@@ -201,3 +201,28 @@ def test_downloaded_weights_are_taken_by_layer(monkeypatch):
     for layer in network.convolutions:
         for got, want in zip(layer.get_weights(), downloaded.get_layer(layer.name).get_weights()):
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9)])
+def test_pooling_for_xla_is_the_native_one_also_among_equal_values(size):
+    rng = np.random.default_rng(2)
+    # Few values, so that most squares hold equal ones.
+    maps = tf.constant(rng.integers(0, 3, (3, *size, 5)), tf.float32)
+    upstream = tf.constant(rng.normal(size=(3, size[0] // 2, size[1] // 2, 5)), tf.float32)
+
+    def value_and_gradient(pool):
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            halved = pool(maps)
+        return halved, tape.gradient(halved, maps, upstream)
+
+    native = value_and_gradient(lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID"))
+    for pool in (halve, tf.function(halve, jit_compile=True)):
+        for found, expected in zip(value_and_gradient(pool), native):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_network_for_xla_gives_the_same_maps(npz):
+    config = FeatureNetworkConfig(weights=str(npz), layers=LAYERS)
+    for found, expected in zip(FeatureNetwork(config, xla=True)(images()), FeatureNetwork(config)(images())):
+        np.testing.assert_array_equal(found, expected)

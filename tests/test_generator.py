@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from rgan_tf.config import ConfigError, GeneratorConfig
 from rgan_tf.models.generator import Generator
-from rgan_tf.models.layers import NORMALIZATIONS, normalization
+from rgan_tf.models.layers import NORMALIZATIONS, ConvBlock, UpsamplingBlock, normalization
 from rgan_tf.models.object_image_fuser import ObjectImageFuser
 
 IMAGE_SIZE, PATCH_SIZE, FEATURES = 16, 8, 5
@@ -248,3 +248,31 @@ def test_reconstruction_is_learned_quickly():
 
     losses = [float(step()) for _ in range(150)]
     assert losses[0] > 0.3 and losses[-1] < 0.12, (losses[0], losses[-1])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kind", ["none", "instance"])
+def test_upsampling_block_is_a_convolution_over_repeated_pixels(kind, compiled):
+    rng = np.random.default_rng(3)
+    small = tf.constant(rng.normal(size=(2, 5, 6, 7)), tf.float32)
+    beside = tf.constant(rng.normal(size=(2, 10, 12, 4)), tf.float32)
+    upstream = tf.constant(rng.normal(size=(2, 10, 12, 3)), tf.float32)
+    block, plain = UpsamplingBlock(3, normalization_kind=kind), ConvBlock(3, normalization_kind=kind)
+
+    def enlarged():
+        return plain(tf.concat([tf.repeat(tf.repeat(small, 2, axis=1), 2, axis=2), beside], axis=-1))
+
+    block((small, beside)), enlarged()
+    block.conv.bias.assign(rng.normal(size=3))
+    plain.set_weights(block.get_weights())
+
+    def value_and_gradients(call, layer):
+        with tf.GradientTape() as tape:
+            tape.watch([small, beside])
+            result = call()
+        return [result, *tape.gradient(result, [small, beside, *layer.trainable_variables], upstream)]
+
+    run = tf.function(value_and_gradients, jit_compile=compiled)
+    found, expected = run(lambda: block((small, beside)), block), value_and_gradients(enlarged, plain)
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

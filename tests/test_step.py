@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import tiny_config
+from gpu_operations import complaints
+from shrunk_configs import distinct, shrunk
 
 from pipelines.input_pipeline import training_batches
 from rgan_tf.training import artifacts
@@ -58,33 +60,78 @@ def test_two_replicas_give_the_one_replica_update(tiny_workspace):
             np.testing.assert_allclose(b.numpy()[clear], a.numpy()[clear], atol=0.02 * rate, err_msg=a.name)
 
 
-def first_terms(workspace, config):
-    """The terms of a first step."""
-    dataset = batches_of(workspace, config)
-    trainer = make_trainer(workspace, config, tf.distribute.get_strategy(), next(iter(dataset)))
+def first_step(workspace, config):
+    """The terms of a first step on the tiny workspace's batches, and the step as one function."""
+    dataset = batches_of(workspace, tiny_config())
+    batch = next(iter(dataset))
+    trainer = make_trainer(workspace, config, tf.distribute.get_strategy(), batch)
     train_steps(trainer, dataset, 1)
-    return {name: float(total) for name, total in trainer._sums.items()}
+    terms = {name: float(total) for name, total in trainer._sums.items()}
+    return terms, trainer._compiled_step.get_concrete_function(batch)
 
 
 @pytest.fixture(scope="module")
 def terms(tiny_workspace):
     """The first step's terms in plain float32."""
-    return first_terms(tiny_workspace, tiny_config())
+    return first_step(tiny_workspace, tiny_config())[0]
 
 
-@pytest.mark.parametrize("override, tolerance", [("runtime.xla=true", 1e-3), ("runtime.mixed_precision=true", 3e-2)])
-def test_compiled_and_mixed_precision_steps_give_the_plain_losses(tiny_workspace, terms, override, tolerance):
-    config = tiny_config(override)
-    if config.runtime.mixed_precision:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+@pytest.fixture(scope="module", params=distinct().items(), ids=lambda item: item[0])
+def shipped(request, tiny_workspace):
+    """A shipped configuration made tiny: its file, and the terms and the function of its first step in float32."""
+    _, path = request.param
+    return path, *first_step(tiny_workspace, shrunk(path))
+
+
+def test_every_configuration_runs_plainly_and_on_gpus(shipped):
+    _, terms, step = shipped
+    assert all(np.isfinite(value) for value in terms.values())
+    assert complaints(step) == set()
+
+
+@pytest.mark.parametrize("xla, mixed_precision", [(False, True), (True, False), (True, True)])
+def test_every_configuration_runs_compiled_and_in_mixed_precision(tiny_workspace, shipped, xla, mixed_precision):
+    path, plain, _ = shipped
+    config = shrunk(path, f"runtime.xla={xla},runtime.mixed_precision={mixed_precision}".lower())
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed_precision else "float32")
     try:
-        other = first_terms(tiny_workspace, config)
+        other, step = first_step(tiny_workspace, config)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert all(np.isfinite(value) for value in other.values())
+    assert complaints(step) == set()
     # Terms without a random draw; XLA draws other numbers.
     for name in ("recon_img", "p_img", "p_obj", "bbx", "d_ac_obj"):
-        assert other[f"loss/{name}"] == pytest.approx(terms[f"loss/{name}"], rel=tolerance), name
+        tolerance = 3e-2 if mixed_precision else 1e-3
+        assert other[f"loss/{name}"] == pytest.approx(plain[f"loss/{name}"], rel=tolerance), name
+
+
+def gradients_of(workspace, config):
+    """A first step's terms and gradients, by group and variable."""
+    batch = next(iter(batches_of(workspace, config)))
+    trainer = make_trainer(workspace, config, tf.distribute.get_strategy(), batch)
+    terms, gradients = tf.function(trainer.gradients, autograph=False)(batch, tf.constant(0, tf.int64))
+    named = {
+        f"{group}/{variable.name}/{i}": tf.convert_to_tensor(gradient).numpy()
+        for group, found in gradients.items()
+        for i, (variable, gradient) in enumerate(zip(trainer.optimized[group].variables, found))
+    }
+    return {name: float(term) for name, term in terms.items()}, named
+
+
+def test_leaving_padding_out_changes_no_term_and_no_gradient(tiny_workspace):
+    batch = next(iter(batches_of(tiny_workspace, tiny_config())))
+    assert not batch["object_mask"].numpy().all(), "a batch without padding would show nothing"
+    padded_terms, padded = gradients_of(tiny_workspace, tiny_config("runtime.skip_padding=false"))
+    terms, skipped = gradients_of(tiny_workspace, tiny_config())
+    assert terms == pytest.approx(padded_terms, rel=1e-4, abs=1e-6)
+    assert skipped.keys() == padded.keys() and len(padded) > 50
+    for group in ("generator", "image_discriminator", "object_discriminator"):
+        # Some gradients vanish but for rounding (E_p's last bias moves all features alike).
+        largest = max(np.abs(value).max() for name, value in padded.items() if name.startswith(group))
+        for name in (name for name in padded if name.startswith(group)):
+            scale = np.abs(padded[name]).max() + 1e-2 * largest
+            np.testing.assert_allclose(skipped[name], padded[name], atol=1e-4 * scale, err_msg=name)
 
 
 def test_terms_have_every_loss_raw_and_weighted(terms):

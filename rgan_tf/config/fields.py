@@ -254,9 +254,17 @@ class RuntimeConfig(hyperparams.Config):
     task_index: int = -1
     # bfloat16 arithmetic with float32 variables; needs no loss scaling.
     mixed_precision: bool = False
+    # Training leaves padded objects and candidates out of the networks that look at single ones, so that shapes change
+    # from step to step. XLA needs shapes that stay, and works on all of them whatever is said here.
+    skip_padding: bool = True
     xla: bool = False
     # Deterministic kernels: a resumed run gives the same numbers, at some cost in speed on GPUs.
     deterministic: bool = True
+
+    @property
+    def skips_padding(self) -> bool:
+        """Whether the training step leaves padding out."""
+        return self.skip_padding and not self.xla
 
 
 @dataclasses.dataclass

@@ -1,10 +1,13 @@
 """The critics: D_img judges the image patch by patch, D_obj single objects, which it also names (section 3.4)."""
 
+from typing import Optional
+
 import tensorflow as tf
 
 from rgan_tf.config import ConfigError, DiscriminatorsConfig
 from rgan_tf.models.layers import ConvBlock, fold, unfold
 from rgan_tf.ops.box_sampling import crop
+from rgan_tf.ops.valid_rows import map_valid
 
 _KERNEL_SIZE = 4
 # Widths double from layer to layer up to this multiple of the first.
@@ -84,20 +87,30 @@ class ObjectDiscriminator(tf.keras.Model):
         self.to_logit = tf.keras.layers.Dense(1, name="to_logit")
         self.to_class_logits = tf.keras.layers.Dense(num_objects, name="to_class_logits")
 
-    def call(self, image: tf.Tensor, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(
+        self, image: tf.Tensor, boxes: tf.Tensor, object_mask: Optional[tf.Tensor] = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and classifies objects.
 
         Args:
           image: [B, H, W, 3] in [-1, 1].
           boxes: [B, N, 4]; padded ones give finite logits without meaning.
+          object_mask: bool [B, N]; where it is given, padded objects are not looked at, and their logits are zero.
 
         Returns:
           logits: float32 [B, N].
           class_logits: float32 [B, N, num_objects].
         """
-        crops = fold(crop(image, boxes, self._crop_size), 3)
+        crops = crop(image, boxes, self._crop_size)
+        if object_mask is None:
+            outputs = unfold(self._judge(fold(crops, 3)), boxes.shape[1:2])
+        else:
+            outputs = map_valid(self._judge, object_mask, crops, skip_padding=True)
+        return outputs[..., 0], outputs[..., 1:]
+
+    def _judge(self, crops: tf.Tensor) -> tf.Tensor:
+        """[M, h, w, 3] -> float32 [M, 1 + num_objects]: the logit, then those of the classes."""
         features = tf.reduce_mean(self.trunk(crops), axis=[1, 2])
         features = tf.nn.leaky_relu(self.to_features(features), 0.2)
         outputs = tf.concat([self.to_logit(features), self.to_class_logits(features)], axis=-1)
-        outputs = unfold(tf.cast(outputs, tf.float32), boxes.shape[1:2])
-        return outputs[..., 0], outputs[..., 1:]
+        return tf.cast(outputs, tf.float32)

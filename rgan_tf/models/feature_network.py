@@ -31,6 +31,17 @@ def _position(layer: str) -> tuple[int, int]:
     return block, conv
 
 
+def halve(maps: tf.Tensor) -> tf.Tensor:
+    """VGG's two-by-two maximum, to the bit, in operations whose gradient is deterministic under XLA as well.
+
+    As by the native kernel, the first of equal values gets the whole gradient. [B, H, W, C] -> [B, H // 2, W // 2, C].
+    """
+    height, width, channels = maps.shape[1] // 2, maps.shape[2] // 2, maps.shape[3]
+    pairs = tf.reshape(maps[:, : 2 * height, : 2 * width], [-1, height, 2, width, 2, channels])
+    rows = tf.maximum(*tf.unstack(pairs, axis=4))
+    return tf.maximum(*tf.unstack(rows, axis=2))
+
+
 def _shapes_up_to(deepest: tuple[int, int]) -> dict[str, tuple[int, ...]]:
     """Kernel shapes (HWIO) by layer name, in order, up to the (block, convolution) `deepest`."""
     shapes, channels = {}, 3
@@ -48,13 +59,14 @@ class FeatureNetwork(tf.keras.Model):
     It is frozen, gradients flow to the image, and it computes in float32 under any precision policy.
     """
 
-    def __init__(self, config: FeatureNetworkConfig, name: str = "feature_network"):
+    def __init__(self, config: FeatureNetworkConfig, xla: bool = False, name: str = "feature_network"):
         """Makes the network and loads its weights.
 
         Args:
           config: the layers, convolutions by Keras' names ("block3_conv2"), whose maps after ReLU are given; and the
             source of the weights: "imagenet", "random", or the path of a .npz (arrays "block1_conv1/kernel" in HWIO,
             "block1_conv1/bias") or of a Keras .h5 file.
+          xla: pool in operations that XLA has deterministic gradients for; the native kernel is faster elsewhere.
           name: the model's name.
 
         Raises:
@@ -64,7 +76,7 @@ class FeatureNetwork(tf.keras.Model):
         super().__init__(name=name, dtype="float32", trainable=False)
         if not config.layers:
             raise ConfigError("losses.feature_network.layers is empty; name at least one layer, as block1_conv2.")
-        self._outputs = list(config.layers)
+        self._outputs, self._xla = list(config.layers), xla
         deepest = max(_position(layer) for layer in self._outputs)
         self._min_size = 2 ** (deepest[0] - 1)
         shapes = _shapes_up_to(deepest)
@@ -102,14 +114,18 @@ class FeatureNetwork(tf.keras.Model):
         for conv in self.convolutions:
             if _position(conv.name)[0] != block:
                 block = _position(conv.name)[0]
-                maps = tf.nn.max_pool2d(maps, 2, 2, "VALID")
+                maps = halve(maps) if self._xla else tf.nn.max_pool2d(maps, 2, 2, "VALID")
             maps = conv(maps)
             outputs[conv.name] = maps
         return [unfold(outputs[layer], images.shape[1:-3]) for layer in self._outputs]
 
 
-def make_feature_network(config: FeatureNetworkConfig) -> FeatureFunction:
+def make_feature_network(config: FeatureNetworkConfig, xla: bool = False) -> FeatureFunction:
     """Makes the configured network; call it in the strategy's scope.
+
+    Args:
+      config: of the network.
+      xla: whether the step that calls it is compiled.
 
     Returns:
       A `HubNetwork` where the configuration has a handle, else a `FeatureNetwork`.
@@ -118,7 +134,7 @@ def make_feature_network(config: FeatureNetworkConfig) -> FeatureFunction:
       ConfigError, FeatureWeightsError: as the two do.
     """
     if not config.handle:
-        return FeatureNetwork(config)
+        return FeatureNetwork(config, xla)
     try:
         return HubNetwork(config.handle, config.layers, config.signature, tuple(config.input_range), config.input_size)
     except UserError as error:

@@ -13,9 +13,10 @@ reaches the last layers without passing the coarse canvas. There is no batch nor
 import tensorflow as tf
 
 from rgan_tf.config import ConfigError, GeneratorConfig
-from rgan_tf.models.layers import ConvBlock, ResidualBlock, fold, unfold
+from rgan_tf.models.layers import ConvBlock, ResidualBlock, UpsamplingBlock, fold, unfold
 from rgan_tf.models.object_image_fuser import ObjectImageFuser
 from rgan_tf.ops.graph import average_messages, gather_nodes
+from rgan_tf.ops.valid_rows import map_valid
 
 # Colours are pulled inside (-1, 1) by this factor before atanh.
 _COLOUR_LIMIT = 0.98
@@ -49,13 +50,12 @@ class CropEncoder(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, patches: tf.Tensor, object_features: tf.Tensor) -> tf.Tensor:
-        """[B, N, h, w, 3], [B, N, D] -> [B, N, crop_size, crop_size, crop_width]."""
-        maps = self.stem(fold(patches, 3))
+        """[M, h, w, 3], [M, D] -> [M, crop_size, crop_size, crop_width]."""
+        maps = self.stem(patches)
         for layer in self.downsampling:
             maps = layer(maps)
         # A convolution over the map beside the tiled object features, written as the sum that it is.
-        maps += fold(self.to_object(object_features), 1)[:, None, None, :]
-        return unfold(self.block(maps), patches.shape[1:2])
+        return self.block(maps + self.to_object(object_features)[:, None, None, :])
 
 
 class ObjectRefiner(tf.keras.layers.Layer):
@@ -77,14 +77,19 @@ class ObjectRefiner(tf.keras.layers.Layer):
         self.update = ResidualUpdate(width, name="update")
 
     def call(
-        self, maps: tf.Tensor, triples: tf.Tensor, triple_mask: tf.Tensor, predicate_features: tf.Tensor
+        self,
+        maps: tf.Tensor,
+        object_mask: tf.Tensor,
+        triples: tf.Tensor,
+        triple_mask: tf.Tensor,
+        predicate_features: tf.Tensor,
+        skip_padding: bool,
     ) -> tf.Tensor:
-        """[B, N, c, c, C], [B, T, 3], [B, T], [B, T, D] -> [B, N, c, c, C]."""
+        """[B, N, c, c, C], [B, N], [B, T, 3], [B, T], [B, T, D] -> [B, N, c, c, C]."""
         num_objects, num_triples = maps.shape[1], triples.shape[1]
         subjects, objects = triples[..., 0], triples[..., 2]
-        flat = fold(maps, 3)
-        hidden = gather_nodes(unfold(self.as_subject(flat), [num_objects]), subjects)
-        hidden += gather_nodes(unfold(self.as_object(flat), [num_objects]), objects)
+        hidden = gather_nodes(map_valid(self.as_subject, object_mask, maps, skip_padding=skip_padding), subjects)
+        hidden += gather_nodes(map_valid(self.as_object, object_mask, maps, skip_padding=skip_padding), objects)
         hidden = tf.nn.relu(hidden + self.from_predicate(predicate_features)[:, :, None, None, :])
         hidden = fold(hidden, 3)
         messages = average_messages(
@@ -95,7 +100,7 @@ class ObjectRefiner(tf.keras.layers.Layer):
             triple_mask,
             num_objects,
         )
-        return unfold(self.update(flat, fold(messages, 3)), [num_objects])
+        return map_valid(self.update, object_mask, maps, messages, skip_padding=skip_padding)
 
 
 class ResidualUpdate(tf.keras.layers.Layer):
@@ -121,7 +126,7 @@ class CascadedDecoder(tf.keras.layers.Layer):
         # The channels are brought down before each upsampling, where they cost a quarter.
         self.narrowing = [ConvBlock(width, 1, name=f"narrowing_{i}") for i, width in enumerate(config.decoder_widths)]
         self.refining = [
-            ConvBlock(width, normalization_kind=config.normalization, name=f"refining_{i}")
+            UpsamplingBlock(width, normalization_kind=config.normalization, name=f"refining_{i}")
             for i, width in enumerate(config.decoder_widths)
         ]
         self.to_colours = tf.keras.layers.Conv2D(3, 3, padding="same", name="to_colours")
@@ -129,9 +134,7 @@ class CascadedDecoder(tf.keras.layers.Layer):
     def call(self, canvas: tf.Tensor, collage: tf.Tensor) -> tf.Tensor:
         """[B, S, S, C], [B, H, W, 4] -> float32 image [B, H, W, 3] in [-1, 1]."""
         for narrow, refine in zip(self.narrowing, self.refining):
-            # By repetition: XLA has no gradient for the nearest-neighbour resize of Keras' UpSampling2D.
-            canvas = tf.repeat(tf.repeat(narrow(canvas), 2, axis=1), 2, axis=2)
-            canvas = refine(tf.concat([canvas, _shrink(collage, canvas.shape[1])], axis=-1))
+            canvas = refine((narrow(canvas), _shrink(collage, 2 * canvas.shape[1])))
         change = self.to_colours(tf.concat([canvas, collage], axis=-1))
         colours = tf.cast(collage[..., :3], tf.float32)
         return tf.tanh(tf.cast(change, tf.float32) + tf.atanh(_COLOUR_LIMIT * tf.clip_by_value(colours, -1.0, 1.0)))
@@ -181,6 +184,7 @@ class Generator(tf.keras.Model):
         triples: tf.Tensor,
         triple_mask: tf.Tensor,
         predicate_features: tf.Tensor,
+        skip_padding: bool = False,
     ) -> tf.Tensor:
         """Draws the scenes; each depends on its own valid objects and triples alone.
 
@@ -192,13 +196,15 @@ class Generator(tf.keras.Model):
           triples: int [B, T, 3].
           triple_mask: bool [B, T].
           predicate_features: [B, T, D], the graph encoder's.
+          skip_padding: leave padded objects out; the shapes worked on then depend on how many there are, and with them
+            rounding.
 
         Returns:
           float32 [B, H, W, 3] in [-1, 1].
         """
-        maps = self.crop_encoder(patches, object_features)
+        maps = map_valid(self.crop_encoder, object_mask, patches, object_features, skip_padding=skip_padding)
         for layer in self.refiner:
-            maps = layer(maps, triples, triple_mask, predicate_features)
+            maps = layer(maps, object_mask, triples, triple_mask, predicate_features, skip_padding)
         canvas, collage = self.fuser(maps, patches, boxes, object_mask)
         canvas = self.widening(tf.concat([canvas, _shrink(collage, canvas.shape[1])], axis=-1))
         for layer in self.residual:

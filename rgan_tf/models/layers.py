@@ -70,12 +70,42 @@ class ConvBlock(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """[B, H, W, C] -> [B, H / strides, W / strides, filters], rounded up."""
-        outputs = self.conv(inputs)
+        return self._finish(self.conv(inputs))
+
+    def _finish(self, outputs: tf.Tensor) -> tf.Tensor:
         if self.norm is not None:
             outputs = self.norm(outputs)
         if self._slope == 0.0:
             return tf.nn.relu(outputs)
         return outputs if self._slope == 1.0 else tf.nn.leaky_relu(outputs, self._slope)
+
+
+class UpsamplingBlock(ConvBlock):
+    """A 3 x 3 `ConvBlock` over maps that are enlarged twofold by repetition, beside others that have that size already.
+
+    A pixel that is repeated meets sums of the kernel's weights. So a transposed convolution with these sums, 4 x 4,
+    gives what enlarging and convolving would, up to rounding, for 4 multiplications instead of 9.
+    """
+
+    def build(self, input_shape):
+        """Makes the kernel of the convolution over both inputs, the enlarged one first."""
+        small, beside = input_shape
+        self.conv.build([None, None, None, small[-1] + beside[-1]])
+        super().build(input_shape)
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """[B, H, W, C] and [B, 2H, 2W, D] -> [B, 2H, 2W, filters]."""
+        small, beside = inputs
+        kernel, shape = tf.convert_to_tensor(self.conv.kernel), tf.shape(beside)
+        enlarging, direct = tf.split(kernel, [small.shape[-1], beside.shape[-1]], axis=2)
+        # A transposed convolution lays each pixel down turned around.
+        padded = tf.pad(tf.reverse(enlarging, [0, 1]), [[1, 1], [1, 1], [0, 0], [0, 0]])
+        sums = padded[:-1] + padded[1:]
+        sums = tf.transpose(sums[:, :-1] + sums[:, 1:], [0, 1, 3, 2])
+        shape = tf.concat([shape[:3], [kernel.shape[-1]]], axis=0)
+        outputs = tf.nn.conv2d_transpose(small, sums, shape, strides=2, padding="SAME")
+        outputs += tf.nn.conv2d(beside, direct, strides=1, padding="SAME")
+        return self._finish(tf.nn.bias_add(outputs, self.conv.bias))
 
 
 class ResidualBlock(tf.keras.layers.Layer):

@@ -9,6 +9,7 @@ from rgan_tf.models.generator import Generator
 from rgan_tf.models.graph_encoder import GraphEncoder, GraphEncoding
 from rgan_tf.models.retrieval import RetrievalLayer
 from rgan_tf.ops.relaxed_subset import RetrievalResult
+from rgan_tf.ops.valid_rows import map_valid
 
 Batch = dict[str, tf.Tensor]
 
@@ -55,6 +56,7 @@ class RetrieveGAN(tf.keras.Model):
         self.retrieval = RetrievalLayer(config.retrieval)
         self.generator = Generator(config.generator, config.data.image_size)
         self._inference = config.retrieval
+        self._skip_padding = config.runtime.skips_padding
 
     def call(self, batch: Batch, step: tf.Tensor) -> TrainingPass:
         """Both paths of training: patches retrieved for the adversarial terms, ground truth for reconstruction.
@@ -69,7 +71,8 @@ class RetrieveGAN(tf.keras.Model):
         encoding = self._encode(batch)
         truth = batch["ground_truth_patches"]
         patches = tf.concat([truth[:, :, None], batch["candidate_patches"]], axis=2)
-        features = self.retrieval.embed(patches)
+        valid = tf.concat([batch["ground_truth_mask"][:, :, None], batch["candidate_mask"]], axis=2)
+        features = map_valid(self.retrieval.embed, valid, patches, skip_padding=self._skip_padding)
         truth_features, candidate_features = features[:, :, 0], features[:, :, 1:]
         result = self.retrieval(candidate_features, batch["candidate_mask"], batch["scene_seed"], step)
         logits, weights = self.retrieval.ground_truth_logits(
@@ -132,7 +135,14 @@ class RetrieveGAN(tf.keras.Model):
     def _encode(self, batch: Batch) -> GraphEncoding:
         return self.graph_encoder(batch["objects"], batch["object_mask"], batch["triples"], batch["triple_mask"])
 
-    def _synthesize(self, patches: tf.Tensor, boxes: tf.Tensor, batch: Batch, encoding: GraphEncoding) -> tf.Tensor:
+    def _synthesize(
+        self,
+        patches: tf.Tensor,
+        boxes: tf.Tensor,
+        batch: Batch,
+        encoding: GraphEncoding,
+        skip_padding: bool = False,
+    ) -> tf.Tensor:
         return self.generator(
             patches,
             boxes,
@@ -141,13 +151,15 @@ class RetrieveGAN(tf.keras.Model):
             batch["triples"],
             batch["triple_mask"],
             encoding.predicate_features,
+            skip_padding,
         )
 
     def _synthesize_both(self, batch: Batch, encoding: GraphEncoding, selected: tf.Tensor, truth: tf.Tensor):
         """Both paths share weights, so one pass over a batch of twice the size serves them."""
         graph = {name: batch[name] for name in ("boxes", "object_mask", "triples", "triple_mask")}
         graph, encoding = tf.nest.map_structure(lambda tensor: tf.concat([tensor, tensor], axis=0), (graph, encoding))
-        pictures = self._synthesize(tf.concat([selected, truth], axis=0), graph["boxes"], graph, encoding)
+        patches = tf.concat([selected, truth], axis=0)
+        pictures = self._synthesize(patches, graph["boxes"], graph, encoding, self._skip_padding)
         return tf.split(pictures, 2, axis=0)
 
 

@@ -12,6 +12,7 @@ from rgan_tf.models.feature_network import FeatureFunction, make_feature_network
 from rgan_tf.models.retrievegan import RetrieveGAN, TrainingPass
 from rgan_tf.ops.box_sampling import box_iou, crop
 from rgan_tf.ops.relaxed_subset import RetrievalResult
+from rgan_tf.ops.valid_rows import map_valid
 from rgan_tf.training.loop import OptimizedModel, StageTrainer, Terms
 
 
@@ -30,7 +31,7 @@ class Models(NamedTuple):
             RetrieveGAN(config, num_objects, num_predicates),
             ImageDiscriminator(config.discriminators),
             ObjectDiscriminator(config.discriminators, num_objects),
-            make_feature_network(config.losses.feature_network),
+            make_feature_network(config.losses.feature_network, config.runtime.xla),
         )
 
 
@@ -44,6 +45,7 @@ class RetrieveGANTrainer(StageTrainer):
         self.models = models
         self._losses = config.losses
         self.crop_size = config.discriminators.object_crop_size
+        self._skip_padding = config.runtime.skips_padding
         optimized = {
             "generator": OptimizedModel.create((models.retrievegan,), config.training.optimizer),
             "image_discriminator": OptimizedModel.create(
@@ -62,7 +64,7 @@ class RetrieveGANTrainer(StageTrainer):
         with tf.GradientTape(persistent=True) as tape:
             result = self.models.retrievegan(batch, step)
             image_logits = self.models.image_discriminator(result.generated)
-            object_logits, class_logits = self.models.object_discriminator(result.generated, batch["boxes"])
+            object_logits, class_logits = self._judge_objects(batch, result.generated)
             raw = self._generator_terms(batch, result)
             raw.update(self._adversarial_terms(batch, image_logits, object_logits, class_logits))
             weighted = {name: getattr(self._losses, name) * raw[name] for name in config_lib.LOSS_TERMS}
@@ -90,6 +92,11 @@ class RetrieveGANTrainer(StageTrainer):
         mask, features = batch["object_mask"], self.models.feature_network
         real_crops = crop(batch["image"], batch["boxes"], (self.crop_size,) * 2)
         made_crops = crop(result.reconstructed, batch["boxes"], (self.crop_size,) * 2)
+
+        def distances(made, real):
+            return losses.perceptual_distances(features(made), features(real))
+
+        object_distances = map_valid(distances, mask, made_crops, real_crops, skip_padding=self._skip_padding)
         terms = {
             "sel_gt": losses.selection_ground_truth_loss(result.ground_truth_logits, result.ground_truth_weights),
             "sel_occur": losses.selection_cooccurrence_loss(
@@ -97,10 +104,14 @@ class RetrieveGANTrainer(StageTrainer):
             ),
             "recon_img": losses.reconstruction_loss(result.reconstructed, batch["image"]),
             "p_img": losses.perceptual_loss(features(result.reconstructed), features(batch["image"])),
-            "p_obj": losses.perceptual_loss(features(made_crops), features(real_crops), mask),
+            "p_obj": losses.scene_mean(object_distances, mask),
             "bbx": losses.box_loss(result.encoding.boxes, batch["boxes"], mask),
         }
         return terms
+
+    def _judge_objects(self, batch, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        mask = batch["object_mask"] if self._skip_padding else None
+        return self.models.object_discriminator(image, batch["boxes"], mask)
 
     def _adversarial_terms(self, batch, image_logits, object_logits, class_logits) -> Terms:
         kind, mask = self._losses.adversarial, batch["object_mask"]
@@ -116,7 +127,7 @@ class RetrieveGANTrainer(StageTrainer):
 
     def _object_discriminator_losses(self, batch, made_logits) -> tuple[tf.Tensor, tf.Tensor]:
         mask = batch["object_mask"]
-        real_logits, real_classes = self.models.object_discriminator(batch["image"], batch["boxes"])
+        real_logits, real_classes = self._judge_objects(batch, batch["image"])
         adversarial = losses.adversarial_discriminator_loss(self._losses.adversarial, real_logits, made_logits, mask)
         return adversarial, losses.auxiliary_classifier_loss(real_classes, batch["objects"], mask)
 

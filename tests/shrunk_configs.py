@@ -1,0 +1,55 @@
+"""The shipped configurations made tiny: each with its own kinds of operations, on the batches of the tiny workspace.
+
+Layers are few as well as narrow, since XLA takes minutes to compile a deep step.
+"""
+
+import json
+import pathlib
+
+from rgan_tf import config as config_lib
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
+_SIZES = (
+    "data.source_dir=none,data.image_size=32,data.max_objects=4,data.max_triples=6,patch_bank.patch_size=16,"
+    "graph_encoder.embedding_dim=16,graph_encoder.hidden_dim=32,graph_encoder.layers=2,"
+    "candidates.k_max=6,candidates.k_train=3,"
+    "cooccurrence.encoder.width=4,cooccurrence.encoder.feature_dim=8,"
+    "retrieval.encoder.width=4,retrieval.encoder.feature_dim=8,"
+    "generator.crop_width=8,generator.crop_size=8,generator.refiner_layers=1,"
+    "generator.canvas_size=16,generator.canvas_width=8,generator.residual_blocks=1,generator.decoder_widths=[8],"
+    "discriminators.image_width=8,discriminators.image_layers=2,"
+    "discriminators.object_width=8,discriminators.object_layers=2,"
+    "discriminators.object_crop_size=16,losses.feature_network.weights=random,training.batch_size=4,"
+    "seed=0"
+)
+# Values that no operation depends on.
+_VALUES = {"learning_rate", "beta_1", "beta_2", "steps", *config_lib.LOSS_TERMS}
+
+
+def shrunk(path: pathlib.Path, overrides: str = "") -> config_lib.ExperimentConfig:
+    """A shipped configuration at tiny sizes."""
+    config = config_lib.load_config(path, "data.source_dir=none")
+    # Where there is a layer of the second block, a pooling lies before it; deeper ones repeat that.
+    layers = [layer for layer in config.losses.feature_network.layers if layer < "block3"]
+    network = f"losses.feature_network.layers=[{','.join(layers)}]"
+    return config_lib.load_config(path, ",".join(filter(None, [_SIZES, network, overrides])))
+
+
+def distinct() -> dict[str, pathlib.Path]:
+    """One file for each set of operations among the shipped configurations, by the names of all that share it."""
+    sharing: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(CONFIGS.rglob("*.yaml")):
+        tree = shrunk(path).as_dict()
+        rooms = {name: tree[name] for name in ("graph_encoder", "cooccurrence", "retrieval", "generator")}
+        rooms.update({name: tree[name] for name in ("discriminators", "losses")})
+        for name in ("graph_encoder", "cooccurrence"):
+            rooms[name] = {**rooms[name], "training": rooms[name]["training"]["optimizer"]}
+        rooms["training"] = tree["training"]["optimizer"]
+        sharing.setdefault(json.dumps(_without_values(rooms)), []).append(path)
+    return {"+".join(path.stem for path in paths): paths[0] for paths in sharing.values()}
+
+
+def _without_values(tree):
+    if not isinstance(tree, dict):
+        return tree
+    return {key: _without_values(value) for key, value in tree.items() if key not in _VALUES}

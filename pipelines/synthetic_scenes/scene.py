@@ -46,7 +46,7 @@ def draw_scene(
       image_size: side of the picture, in pixels.
       min_object_area: share of the picture that every object's box must exceed.
       min_objects: fewest objects.
-      max_objects: most objects; of the numbers between, those of `sizes.SYNTHETIC_OBJECTS` are drawn where there are any.
+      max_objects: most objects; of the numbers between, only those of `sizes.SYNTHETIC_OBJECTS` are drawn.
 
     Raises:
       ValueError: no such scene was found, because the bounds leave no room.

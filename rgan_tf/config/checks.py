@@ -1,6 +1,7 @@
 """Checks of a whole configuration: every field against its bound, then the fields that must go together."""
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +29,6 @@ def validate(config: ExperimentConfig) -> None:
     Raises:
       ConfigError: naming the field, its value and what it may be.
     """
-    config.validate()
     for field, value, bound in walk(config):
         bounds.check(field, value, bound)
     _check_seeds(config)
@@ -50,8 +50,13 @@ def validate(config: ExperimentConfig) -> None:
 
 def bound_of(section: hyperparams.Config, name: str) -> bounds.Bound:
     """The bound that a section declares for one of its fields."""
-    (bound,) = typing.get_type_hints(type(section), include_extras=True)[name].__metadata__
+    (bound,) = _annotations(type(section))[name].__metadata__
     return bound
+
+
+@functools.cache
+def _annotations(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def walk(section: hyperparams.Config, prefix: str = "") -> Iterator[tuple[str, Any, bounds.Bound]]:
@@ -163,8 +168,13 @@ def _check_workers(runtime: RuntimeConfig) -> None:
     for host in hosts:
         if not 1 <= int(host.rpartition(":")[2]) <= 65535:
             raise ConfigError(f"runtime.worker_hosts names {host!r}; its port must be from 1 to 65535.")
-    if runtime.task_index >= max(len(hosts), 1) or (len(hosts) > 1 and runtime.task_index < 0):
+    if len(hosts) > 1 and not 0 <= runtime.task_index < len(hosts):
         raise ConfigError(
             f"runtime.task_index is {runtime.task_index}; it must be this process's place among the {len(hosts)} of "
-            "runtime.worker_hosts, from 0, or -1 where there are none."
+            f"runtime.worker_hosts, from 0 to {len(hosts) - 1}."
+        )
+    if len(hosts) <= 1 and runtime.task_index > 0:
+        raise ConfigError(
+            f"runtime.task_index is {runtime.task_index}, and runtime.worker_hosts names no other workers; name all of "
+            "them, or leave it -1."
         )

@@ -1,5 +1,6 @@
 """Configurations from YAML and the command line, and back to YAML."""
 
+import dataclasses
 import difflib
 import pathlib
 import re
@@ -81,7 +82,7 @@ def _on_one_line(error: Exception) -> str:
 
 def _apply(config: hyperparams.Config, layer: dict, where: str, prefix: str = "") -> None:
     """Overrides fields in place; a value must have the type of the field's default (an integer passes for a float)."""
-    known = config.as_dict()
+    known = [field.name for field in dataclasses.fields(config)]
     for key, value in layer.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)

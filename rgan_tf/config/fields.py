@@ -34,6 +34,7 @@ class DataConfig(hyperparams.Config):
     require_stuff: kinds.Switch = True
     # An object's box must cover more than this share of the image (sg2im: 0.02).
     min_object_area: Annotated[float, Number(0.0, 0.99)] = 0.02
+    # synthetic_scenes: of the numbers between these two it draws 3 to 14.
     min_objects: Annotated[int, Integer(1, 256)] = 3
     max_objects: Annotated[int, Integer(1, 256)] = 8
     # One drawn relation an object in training; scene graphs given by users may hold up to this many.
@@ -98,7 +99,7 @@ class CandidatesConfig(hyperparams.Config):
     k_train: Annotated[int, Integer(1, 4096)] = 8
     # Queries searched at once: bounds the memory of both back ends.
     query_batch: Annotated[int, Integer(1, 10**7)] = 1024
-    # Categories with fewer patches than this are searched exhaustively by the ScaNN back end too.
+    # Categories with fewer patches than this, or than ScaNN needs, are searched exhaustively by its back end too.
     brute_force_below: Annotated[int, Integer(0, kinds.INT32)] = 2000
 
 

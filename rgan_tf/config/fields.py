@@ -41,7 +41,7 @@ class DataConfig(hyperparams.Config):
     max_triples: Annotated[int, Integer(1, 8192)] = 16
     image_size: Annotated[int, Integer(8, 4096)] = 64
     # Scenes held for shuffling; records stay encoded in the buffer.
-    shuffle_buffer: kinds.Count = 2048
+    shuffle_buffer: Annotated[int, Integer(1, 10**7)] = 2048
 
 
 @dataclasses.dataclass

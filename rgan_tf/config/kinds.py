@@ -38,7 +38,7 @@ PixelRange = Annotated[list[float], Interval(-1e6, 1e6)]
 Signature = Annotated[str, Text("a signature of the SavedModel")]
 FeatureLayers = Annotated[list[str], ListOf(_NAME, 1, 64, "names of VGG19's layers, or of a handle's outputs")]
 FeaturesAndLogits = Annotated[
-    list[str], ListOf(_NAME, 2, 2, "the output of the features and that of the class logits", repeats=True)
+    list[str], ListOf(_NAME, 2, 2, "two outputs, that of the features and that of the class logits", repeats=True)
 ]
 EvaluationNetwork = Annotated[str, OneOf(("inception_tfgan", "keras_inception", "saved_model", "in_domain"))]
 Path = Annotated[str, Text("a path or an address")]

@@ -19,6 +19,8 @@ _MAX_DISTANCES = 2**23
 # ScaNN computes true distances for so many points a neighbour asked for: recall against time.
 _RESCORED_PER_NEIGHBOUR = 32
 _LEAST_RESCORED = 1024
+# Points that ScaNN's codebooks need.
+_SCANN_POINTS = 16
 
 
 class CandidateSearch(abc.ABC):
@@ -122,9 +124,10 @@ class ScannSearch(CandidateSearch):
     def __init__(self, points, query_batch=1024):
         """See `CandidateSearch`; ScaNN's codebooks need at least 16 points."""
         super().__init__(points, query_batch)
-        if len(self._points) < 16:
+        if len(self._points) < _SCANN_POINTS:
             raise ValueError(
-                f"ScaNN was given {len(self._points)} points; it needs 16 or more, search fewer exhaustively."
+                f"ScaNN was given {len(self._points)} points; it needs {_SCANN_POINTS} or more, search fewer "
+                "exhaustively."
             )
         builder = scann_ops_pybind.builder(self._points, 1, "squared_l2")
         self._searcher = builder.score_ah(2).reorder(1).build()
@@ -142,10 +145,10 @@ class ScannSearch(CandidateSearch):
 
 
 def make_search(points, backend="scann", query_batch=1024, brute_force_below=2000):
-    """The back end by name; "scann" searches fewer than `brute_force_below` points exhaustively."""
+    """The back end by name; "scann" searches fewer than `brute_force_below` points, or than it needs, exhaustively."""
     if backend not in BACKENDS:
         raise ValueError(f"The candidate back end is {backend!r}; it must be one of {', '.join(BACKENDS)}.")
-    if backend == "exact" or len(points) < brute_force_below:
+    if backend == "exact" or len(points) < max(brute_force_below, _SCANN_POINTS):
         return ExactSearch(points, query_batch)
     return ScannSearch(points, query_batch)
 

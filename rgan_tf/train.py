@@ -9,6 +9,7 @@ from absl import flags
 from rgan_tf import commands  # isort: split
 
 from rgan_tf import config as config_lib
+from rgan_tf import preflight
 from rgan_tf.training import runtime
 from rgan_tf.training.stages import StageRunner
 from rgan_tf.workspace import STAGES, Workspace
@@ -25,8 +26,9 @@ def main() -> None:
     """Applies the runtime configuration and runs the stages."""
     strategy = f"runtime.distribution_strategy='{_STRATEGY.value}'" if _STRATEGY.value else ""
     config = config_lib.load_config(_CONFIG_FILE.value, ",".join(filter(None, [_OVERRIDE.value, strategy])))
-    workspace = Workspace(_WORKSPACE.value)
-    StageRunner(workspace, config, runtime.prepare(config.runtime), _PROFILE.value).run(_STAGE.value)
+    workspace, strategy = Workspace(_WORKSPACE.value), runtime.prepare(config.runtime)
+    preflight.check(config, workspace, [_STAGE.value] if _STAGE.value else list(STAGES), strategy)
+    StageRunner(workspace, config, strategy, _PROFILE.value).run(_STAGE.value)
 
 
 if __name__ == "__main__":

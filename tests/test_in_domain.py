@@ -187,7 +187,8 @@ def test_a_broken_file_is_named(new_workspace):
 
 
 def test_a_diverged_training_is_told(new_workspace):
-    workspace = new_workspace()
+    workspace, config = new_workspace(), tiny_config()
+    config.evaluation.in_domain.learning_rate = 1e30  # More than a file may ask for.
     with pytest.raises(EvaluationError, match="not finite at step .*evaluation.in_domain.learning_rate"):
-        trained(tiny_config("evaluation.in_domain.learning_rate=1e30"), workspace)
+        trained(config, workspace)
     assert not (workspace.root / "evaluation").exists()

@@ -134,6 +134,8 @@ def test_back_end_by_name():
     assert isinstance(make_search(few, "scann", brute_force_below=50), ExactSearch)
     assert isinstance(make_search(many, "scann", brute_force_below=50), ScannSearch)
     assert isinstance(make_search(many, "exact", brute_force_below=50), ExactSearch)
+    assert isinstance(make_search(many[:15], "scann", brute_force_below=0), ExactSearch)  # ScaNN needs 16.
+    assert isinstance(make_search(many[:16], "scann", brute_force_below=0), ScannSearch)
     with pytest.raises(ValueError, match="'faiss'; it must be one of exact, scann"):
         make_search(few, "faiss")
 

@@ -135,6 +135,10 @@ def test_impossible_bounds_are_an_error():
         scene(0, area=0.4)
 
 
+def test_bounds_beyond_what_a_scene_can_hold_still_give_scenes():
+    assert all(3 <= len(scene(index, fewest=1, most=30).categories) <= 14 for index in range(12))
+
+
 def test_builder_records_the_scenes(tmp_path):
     config = DataConfig(train_scenes=5, validation_scenes=2, test_scenes=3, max_objects=6)
     builder = datasets.make_builder(config, tmp_path)

@@ -9,7 +9,7 @@ from pipelines.synthetic_scenes import scenery, sprites
 from pipelines.synthetic_scenes.canvas import Canvas
 from pipelines.synthetic_scenes.layout import LAND, Layout, draw_layout
 from pipelines.synthetic_scenes.styles import STYLES, vary
-from rgan_tf.config import ConfigError
+from rgan_tf.config import ConfigError, sizes
 
 # The drawing is finer than the picture: at least this many pixels a side, and at least twice the picture's.
 _DRAWN_SIZE = 192
@@ -46,17 +46,19 @@ def draw_scene(
       image_size: side of the picture, in pixels.
       min_object_area: share of the picture that every object's box must exceed.
       min_objects: fewest objects.
-      max_objects: most objects.
+      max_objects: most objects; of the numbers between, only those of `sizes.SYNTHETIC_OBJECTS` are drawn.
 
     Raises:
       ValueError: no such scene was found, because the bounds leave no room.
     """
+    least, room = sizes.SYNTHETIC_OBJECTS
+    fewest, most = min(max(min_objects, least), max_objects), max(min(max_objects, room), min_objects)
     style_index = int(rng.integers(len(STYLES)))
     style = vary(STYLES[style_index], rng)
     for attempt in range(_ATTEMPTS):
         # A crowded scene needs more draws than an empty one, and should not be given up for it.
         if attempt % _ATTEMPTS_PER_NUMBER == 0:
-            num_objects = int(rng.integers(min_objects, max_objects + 1))
+            num_objects = int(rng.integers(fewest, most + 1))
         layout = draw_layout(rng, num_objects, style.sun_chance)
         if layout is None:
             continue

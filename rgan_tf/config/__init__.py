@@ -1,13 +1,18 @@
 """The typed configuration of one experiment, validated as a whole.
 
-fields.py   every section and field, with its default
-bounds.py   what a value may be, and the sentence where it is not
-checks.py   the whole: names, bounds, fields that must go together
-files.py    from YAML and overrides, and back to YAML
+fields.py     every section and field, with its default and its bound
+kinds.py      bounds that several fields share
+bounds.py     what a value may be, and the sentence where it is not
+sizes.py      rules on sizes that the models hold to as well
+checks.py     the whole: every bound, and the fields that must go together
+files.py      from YAML and overrides, and back to YAML
+blueprint.py  every model's parameters and maps, by arithmetic
+estimate.py   memory and disk that an experiment takes
 """
 
 from rgan_tf.config.bounds import ConfigError
 from rgan_tf.config.checks import validate
+from rgan_tf.config.estimate import MemoryEstimate, estimate_memory
 from rgan_tf.config.fields import (
     LOSS_TERMS,
     CandidatesConfig,
@@ -44,12 +49,14 @@ __all__ = [
     "GraphEncoderConfig",
     "InDomainConfig",
     "LossesConfig",
+    "MemoryEstimate",
     "OptimizerConfig",
     "PatchBankConfig",
     "PatchEncoderConfig",
     "RetrievalConfig",
     "RuntimeConfig",
     "TrainingConfig",
+    "estimate_memory",
     "load_config",
     "save_config",
     "validate",

@@ -1,100 +1,180 @@
-"""Checks of a whole configuration: names that are known, numbers within bounds, fields that go together."""
+"""Checks of a whole configuration: every field against its bound, then the fields that must go together."""
 
-from rgan_tf.config.bounds import ConfigError, at_least, interval, one_of
-from rgan_tf.config.fields import LOSS_TERMS, EvaluationConfig, ExperimentConfig, TrainingConfig
+import dataclasses
+import functools
+import typing
+from collections.abc import Iterator
+from typing import Any
 
-BUILDERS = ("synthetic_scenes", "coco_stuff")
-ADVERSARIAL_KINDS = ("modified", "minimax", "hinge", "least_squares")
-FEATURE_NETWORKS = ("inception_tfgan", "keras_inception", "saved_model", "in_domain")
-DISTRIBUTION_STRATEGIES = ("off", "one_device", "mirrored", "multi_worker_mirrored")
+from official.modeling import hyperparams
+
+from rgan_tf.config import bounds, kinds, sizes
+from rgan_tf.config.bounds import ConfigError
+from rgan_tf.config.fields import (
+    LOSS_TERMS,
+    DataConfig,
+    ExperimentConfig,
+    InDomainConfig,
+    RuntimeConfig,
+    TrainingConfig,
+)
+
+# The in-domain classifier draws the order of all its examples at once.
+_MOST_EXAMPLES = 10**9
 
 
 def validate(config: ExperimentConfig) -> None:
-    """Checks every field that has a bound or a partner.
+    """Checks every field, and those that go together.
 
     Raises:
       ConfigError: naming the field, its value and what it may be.
     """
-    config.validate()
-    _check_names(config)
-    _check_sizes(config)
-    at_least(0, **{f"losses.{name}": getattr(config.losses, name) for name in LOSS_TERMS})
-
-
-def _check_names(config: ExperimentConfig) -> None:
-    """Raises `ConfigError` where a name is not one of those known, or a needed one is missing."""
-    one_of("data.builder", config.data.builder, BUILDERS)
-    one_of("candidates.backend", config.candidates.backend, ("scann", "exact"))
-    one_of("retrieval.distance", config.retrieval.distance, ("squared_euclidean", "euclidean"))
-    one_of("retrieval.query_update", config.retrieval.query_update, ("running_average", "mean_of_selected"))
-    one_of("losses.adversarial", config.losses.adversarial, ADVERSARIAL_KINDS)
-    one_of("runtime.distribution_strategy", config.runtime.distribution_strategy, DISTRIBUTION_STRATEGIES)
-    one_of("evaluation.network", config.evaluation.network, FEATURE_NETWORKS)
-    if not config.losses.feature_network.layers:
-        raise ConfigError("losses.feature_network.layers is empty; name at least one layer, or output of a handle.")
-    for room in ("generator", "discriminators"):
-        one_of(f"{room}.normalization", getattr(config, room).normalization, ("instance", "group", "none"))
-    if config.data.builder == "coco_stuff" and not config.data.source_dir:
-        raise ConfigError("data.source_dir is empty; coco_stuff needs the folder that holds images/ and annotations/.")
+    for field, value, bound in walk(config):
+        bounds.check(field, value, bound)
+    _check_seeds(config)
+    _check_data(config.data)
+    _check_generator(config)
+    _check_discriminators(config)
+    _check_losses(config)
+    _at_least("candidates.k_max", config.candidates.k_max, "candidates.k_train", config.candidates.k_train)
+    for stage in ("graph_encoder.", "cooccurrence.", ""):
+        training = getattr(config, stage[:-1]).training if stage else config.training
+        _check_training(f"{stage}training", training)
     if config.evaluation.network == "saved_model" and not config.evaluation.handle:
         raise ConfigError(
             "evaluation.handle is empty; evaluation.network saved_model needs the folder, archive or address of one."
         )
+    _check_in_domain(config.evaluation.in_domain)
+    _check_workers(config.runtime)
 
 
-def _check_sizes(config: ExperimentConfig) -> None:
-    """Raises `ConfigError` where a number is out of bounds or does not go with another one."""
-    data, candidates, generator = config.data, config.candidates, config.generator
-    feature_network = config.losses.feature_network
-    at_least(0, seed=config.seed, repetition=config.repetition)
-    at_least(0, losses__feature_network__input_size=feature_network.input_size)
-    interval("losses.feature_network.input_range", feature_network.input_range)
-    at_least(1, data__min_objects=data.min_objects, data__image_size=data.image_size)
-    for split in ("train_scenes", "validation_scenes", "test_scenes"):
-        at_least(1, **{f"data__{split}": getattr(data, split)})
-    at_least(1, patch_bank__patch_size=config.patch_bank.patch_size, candidates__k_train=candidates.k_train)
-    at_least(data.min_objects, data__max_objects=data.max_objects)
-    at_least(data.max_objects, data__max_triples=data.max_triples)
-    at_least(candidates.k_train, candidates__k_max=candidates.k_max)
-    if config.retrieval.temperature_end <= 0 or config.retrieval.inference_temperature <= 0:
-        raise ConfigError("retrieval temperatures must be above 0.")
-    upsampled = generator.canvas_size * 2 ** len(generator.decoder_widths)
-    if upsampled != data.image_size:
+def bound_of(section: hyperparams.Config, name: str) -> bounds.Bound:
+    """The bound that a section declares for one of its fields."""
+    (bound,) = _annotations(type(section))[name].__metadata__
+    return bound
+
+
+@functools.cache
+def _annotations(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def walk(section: hyperparams.Config, prefix: str = "") -> Iterator[tuple[str, Any, bounds.Bound]]:
+    """Every field of a section and of those within it: its dotted name, its value and its bound."""
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if isinstance(value, hyperparams.Config):
+            yield from walk(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value, bound_of(section, field.name)
+
+
+def _at_least(field: str, value: int, other: str, low: int) -> None:
+    """Raises `ConfigError` unless a value reaches that of another field."""
+    if value < low:
+        raise ConfigError(f"{field} is {value}; it must be at least {other}, {low}.")
+
+
+def _check_seeds(config: ExperimentConfig) -> None:
+    if config.training_seed > kinds.INT32:
         raise ConfigError(
-            f"generator.canvas_size {generator.canvas_size} doubled by {len(generator.decoder_widths)} "
-            f"decoder_widths gives {upsampled}, not data.image_size {data.image_size}; change one of the three."
+            f"seed is {config.seed} and repetition {config.repetition}; together they give the training the seed "
+            f"{config.training_seed}, which must be at most {kinds.INT32}, so lower either."
         )
-    for stage in ("graph_encoder", "cooccurrence", ""):
-        training = getattr(config, stage).training if stage else config.training
-        _check_training(f"{stage}.training".lstrip("."), training)
-    _check_evaluation(config.evaluation)
+
+
+def _check_data(data: DataConfig) -> None:
+    _at_least("data.max_objects", data.max_objects, "data.min_objects", data.min_objects)
+    _at_least("data.max_triples", data.max_triples, "data.max_objects", data.max_objects)
+    if data.builder == "coco_stuff":
+        if not data.source_dir:
+            raise ConfigError(
+                "data.source_dir is empty; coco_stuff needs the folder that holds images/ and annotations/."
+            )
+        return
+    fewest, most = sizes.SYNTHETIC_OBJECTS
+    if data.max_objects < fewest or data.min_objects > most:
+        raise ConfigError(
+            f"data.min_objects is {data.min_objects} and data.max_objects {data.max_objects}; synthetic_scenes draws "
+            f"{fewest} to {most} objects, so let the two admit one of these numbers."
+        )
+
+
+def _check_generator(config: ExperimentConfig) -> None:
+    generator = config.generator
+    sizes.crop_halvings(config.patch_bank.patch_size, generator.crop_size)
+    sizes.check_canvas(generator.canvas_size, len(generator.decoder_widths), config.data.image_size)
+    _check_map(generator.canvas_size, generator.normalization, f"generator.canvas_size {generator.canvas_size}")
+
+
+def _check_discriminators(config: ExperimentConfig) -> None:
+    settings = config.discriminators
+    for kind, size in (("image", config.data.image_size), ("object", settings.object_crop_size)):
+        field, layers = f"discriminators.{kind}_layers", getattr(settings, f"{kind}_layers")
+        sizes.check_depth(size, layers, field)
+        if layers > 1:  # The first is not normalized.
+            _check_map(size >> layers, settings.normalization, f"{field} {layers}")
+
+
+def _check_map(side: int, normalization: str, what: str) -> None:
+    """Raises `ConfigError` where a map of one pixel would be normalized by itself."""
+    if side == 1 and normalization == "instance":
+        raise ConfigError(
+            f"{what} leaves maps of one pixel, which normalization instance makes 0 whatever they show; keep at least "
+            "2 x 2 pixels, or normalize otherwise."
+        )
+
+
+def _check_losses(config: ExperimentConfig) -> None:
+    network = config.losses.feature_network
+    if not network.handle:
+        needed = sizes.vgg19_least_size(network.layers)
+        for field, size in (
+            ("data.image_size", config.data.image_size),
+            ("discriminators.object_crop_size", config.discriminators.object_crop_size),
+        ):
+            if size < needed:
+                raise ConfigError(
+                    f"{field} is {size}; the deepest of losses.feature_network.layers, {max(network.layers)}, needs "
+                    f"at least {needed} pixels, so take a larger size or shallower layers."
+                )
+    if not any(getattr(config.losses, name) for name in LOSS_TERMS):
+        raise ConfigError(
+            f"losses: {', '.join(LOSS_TERMS)} are all 0; nothing would be learned, so weigh at least one."
+        )
 
 
 def _check_training(path: str, training: TrainingConfig) -> None:
-    for field in ("batch_size", "steps", "summary_interval", "checkpoint_interval", "keep_checkpoints"):
-        at_least(1, **{f"{path}.{field}": getattr(training, field)})
     for field in ("checkpoint_interval", "panel_interval"):
         if getattr(training, field) % training.summary_interval:
             raise ConfigError(
                 f"{path}.{field} is {getattr(training, field)}; it must be a multiple of "
                 f"{path}.summary_interval, {training.summary_interval}."
             )
-    if not 0 <= training.optimizer.ema_momentum < 1:
-        raise ConfigError(f"{path}.optimizer.ema_momentum is {training.optimizer.ema_momentum}; it must be in [0, 1).")
 
 
-def _check_evaluation(evaluation: EvaluationConfig) -> None:
-    at_least(1, evaluation__batch_size=evaluation.batch_size, evaluation__splits=evaluation.splits)
-    at_least(0, evaluation__input_size=evaluation.input_size, evaluation__in_domain__seed=evaluation.in_domain.seed)
-    interval("evaluation.input_range", evaluation.input_range)
-    if len(evaluation.outputs) != 2:
+def _check_in_domain(settings: InDomainConfig) -> None:
+    if settings.steps * settings.batch_size > _MOST_EXAMPLES:
         raise ConfigError(
-            f"evaluation.outputs is {list(evaluation.outputs)}; it must name two outputs, that of the features and "
-            "that of the class logits."
+            f"evaluation.in_domain.steps is {settings.steps} and evaluation.in_domain.batch_size "
+            f"{settings.batch_size}; their product must be at most {_MOST_EXAMPLES}."
         )
-    for field in ("width", "feature_dim", "max_scenes", "batch_size", "steps"):
-        at_least(1, **{f"evaluation.in_domain.{field}": getattr(evaluation.in_domain, field)})
-    if not evaluation.in_domain.learning_rate > 0:
+
+
+def _check_workers(runtime: RuntimeConfig) -> None:
+    hosts = runtime.worker_hosts.split(",") if runtime.worker_hosts else []
+    if len(set(hosts)) < len(hosts):
+        raise ConfigError(f"runtime.worker_hosts is {runtime.worker_hosts!r}; it must name every worker once.")
+    for host in hosts:
+        if not 1 <= int(host.rpartition(":")[2]) <= 65535:
+            raise ConfigError(f"runtime.worker_hosts names {host!r}; its port must be from 1 to 65535.")
+    if len(hosts) > 1 and not 0 <= runtime.task_index < len(hosts):
         raise ConfigError(
-            f"evaluation.in_domain.learning_rate is {evaluation.in_domain.learning_rate}; it must be above 0."
+            f"runtime.task_index is {runtime.task_index}; it must be this process's place among the {len(hosts)} of "
+            f"runtime.worker_hosts, from 0 to {len(hosts) - 1}."
+        )
+    if len(hosts) <= 1 and runtime.task_index > 0:
+        raise ConfigError(
+            f"runtime.task_index is {runtime.task_index}, and runtime.worker_hosts names no other workers; name all of "
+            "them, or leave it -1."
         )

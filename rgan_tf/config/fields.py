@@ -1,75 +1,84 @@
-"""The fields of one experiment's configuration.
+"""The fields of one experiment's configuration, each with the bound of its values.
 
-A configuration is a tree of `official.modeling.hyperparams` dataclasses: unknown keys are errors, and every field has
-the type of its default. One tree describes every stage, from the data set to adversarial training, so that a workspace
-can tell from it which of its artifacts are current.
+A configuration is a tree of `official.modeling.hyperparams` dataclasses: unknown keys are errors, and every field that
+is no section is annotated with its type and its one bound, where several share it by a name of `kinds`. One tree
+describes every stage, from the data set to adversarial training, so that a workspace can tell from it which of its
+artifacts are current.
 """
 
 import dataclasses
+from typing import Annotated
 
 from official.modeling import hyperparams
+
+from rgan_tf.config import kinds
+from rgan_tf.config.bounds import Integer, Number, OneOf, Text
+
+# A repetition trains from a seed so far from the one before it.
+REPETITION_STRIDE = 1_000_003
 
 
 @dataclasses.dataclass
 class DataConfig(hyperparams.Config):
     """Which scenes to learn from, and how they are padded (DESIGN section "Tensors")."""
 
-    builder: str = "synthetic_scenes"
+    builder: Annotated[str, OneOf(("synthetic_scenes", "coco_stuff"))] = "synthetic_scenes"
     # Folder of the source files (coco_stuff: COCO's own layout). synthetic_scenes draws its own and needs none.
-    source_dir: str = ""
+    source_dir: kinds.Path = ""
     # synthetic_scenes: number of scenes drawn for each split.
-    train_scenes: int = 2000
-    validation_scenes: int = 128
-    test_scenes: int = 128
+    train_scenes: kinds.Count = 2000
+    validation_scenes: kinds.Count = 128
+    test_scenes: kinds.Count = 128
     # coco_stuff: the first so many of val2017 become validation, the rest test (sg2im: 1024).
-    validation_images: int = 1024
-    require_stuff: bool = True
+    validation_images: kinds.Count = 1024
+    require_stuff: kinds.Switch = True
     # An object's box must cover more than this share of the image (sg2im: 0.02).
-    min_object_area: float = 0.02
-    min_objects: int = 3
-    max_objects: int = 8
+    min_object_area: Annotated[float, Number(0.0, 0.99)] = 0.02
+    # synthetic_scenes: of the numbers between these two it draws 3 to 14.
+    min_objects: Annotated[int, Integer(1, 256)] = 3
+    max_objects: Annotated[int, Integer(1, 256)] = 8
     # One drawn relation an object in training; scene graphs given by users may hold up to this many.
-    max_triples: int = 16
-    image_size: int = 64
+    max_triples: Annotated[int, Integer(1, 8192)] = 16
+    image_size: Annotated[int, Integer(8, 4096)] = 64
     # Scenes held for shuffling; records stay encoded in the buffer.
-    shuffle_buffer: int = 2048
+    shuffle_buffer: Annotated[int, Integer(1, 10**7)] = 2048
 
 
 @dataclasses.dataclass
 class OptimizerConfig(hyperparams.Config):
     """Adam."""
 
-    learning_rate: float = 1e-4
-    beta_1: float = 0.5
-    beta_2: float = 0.999
+    learning_rate: kinds.LearningRate = 1e-4
+    beta_1: kinds.Decay = 0.5
+    beta_2: kinds.Decay = 0.999
     # Global norm at which gradients are clipped; 0 leaves them alone.
-    clip_norm: float = 0.0
+    clip_norm: Annotated[float, Number(0.0, 1e9)] = 0.0
     # Momentum of the exponential moving average of the weights; 0 keeps none.
-    ema_momentum: float = 0.0
+    ema_momentum: kinds.Decay = 0.0
 
 
 @dataclasses.dataclass
 class TrainingConfig(hyperparams.Config):
     """Length and reporting of one training stage. `batch_size` is global, over all replicas."""
 
-    batch_size: int = 16
-    steps: int = 1000
+    batch_size: kinds.BatchSize = 16
+    steps: kinds.Steps = 1000
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     # Steps between two lines of the log and two points of the curves; non-finite losses are found then, too.
-    summary_interval: int = 100
+    summary_interval: kinds.Steps = 100
     # Panels of scene graph, boxes, patches and images; 0 writes none.
-    panel_interval: int = 500
-    checkpoint_interval: int = 500
-    keep_checkpoints: int = 3
+    panel_interval: kinds.StepsOrNone = 500
+    checkpoint_interval: kinds.Steps = 500
+    keep_checkpoints: Annotated[int, Integer(1, 10**6)] = 3
 
 
 @dataclasses.dataclass
 class GraphEncoderConfig(hyperparams.Config):
     """sg2im's graph network and box regressor (paper section 3.2), and their pretraining."""
 
-    embedding_dim: int = 128
-    hidden_dim: int = 512
-    layers: int = 5
+    embedding_dim: kinds.Width = 128
+    hidden_dim: kinds.Width = 512
+    layers: kinds.Depth = 5
     training: TrainingConfig = dataclasses.field(default_factory=lambda: TrainingConfig(batch_size=32))
 
 
@@ -77,29 +86,29 @@ class GraphEncoderConfig(hyperparams.Config):
 class PatchBankConfig(hyperparams.Config):
     """The bank of training patches."""
 
-    patch_size: int = 64
+    patch_size: Annotated[int, Integer(8, 1024)] = 64
 
 
 @dataclasses.dataclass
 class CandidatesConfig(hyperparams.Config):
     """Prefiltering of the bank by graph features (paper section 3.2)."""
 
-    backend: str = "scann"
+    backend: Annotated[str, OneOf(("scann", "exact"))] = "scann"
     # Candidates kept on disk for an object, and how many of them, drawn afresh each step, training looks at.
-    k_max: int = 32
-    k_train: int = 8
+    k_max: Annotated[int, Integer(1, 4096)] = 32
+    k_train: Annotated[int, Integer(1, 4096)] = 8
     # Queries searched at once: bounds the memory of both back ends.
-    query_batch: int = 1024
-    # Categories with fewer patches than this are searched exhaustively by the ScaNN back end too.
-    brute_force_below: int = 2000
+    query_batch: Annotated[int, Integer(1, 10**7)] = 1024
+    # Categories with fewer patches than this, or than ScaNN needs, are searched exhaustively by its back end too.
+    brute_force_below: Annotated[int, Integer(0, kinds.INT32)] = 2000
 
 
 @dataclasses.dataclass
 class PatchEncoderConfig(hyperparams.Config):
     """A convolutional patch embedding: E_p, or F_occur (paper section 3.3)."""
 
-    width: int = 32
-    feature_dim: int = 128
+    width: Annotated[int, Integer(1, 2048)] = 32
+    feature_dim: kinds.Width = 128
 
 
 @dataclasses.dataclass
@@ -107,7 +116,7 @@ class CooccurrenceConfig(hyperparams.Config):
     """F_occur and its triplet pretraining (paper section 3.3)."""
 
     encoder: PatchEncoderConfig = dataclasses.field(default_factory=PatchEncoderConfig)
-    margin: float = 0.5
+    margin: Annotated[float, Number(0.0, 10.0)] = 0.5
     training: TrainingConfig = dataclasses.field(default_factory=lambda: TrainingConfig(batch_size=32))
 
 
@@ -116,45 +125,45 @@ class RetrievalConfig(hyperparams.Config):
     """The retrieval layer, Algorithm 1 (paper section 3.3)."""
 
     encoder: PatchEncoderConfig = dataclasses.field(default_factory=PatchEncoderConfig)
-    distance: str = "squared_euclidean"
-    query_update: str = "running_average"
-    straight_through: bool = True
+    distance: Annotated[str, OneOf(("squared_euclidean", "euclidean"))] = "squared_euclidean"
+    query_update: Annotated[str, OneOf(("running_average", "mean_of_selected"))] = "running_average"
+    straight_through: kinds.Switch = True
     # The temperature goes from the first value to the second, geometrically, over `temperature_steps` steps. Falling
     # to 0.3 retrieved worse (docs/results.md).
-    temperature_start: float = 1.0
-    temperature_end: float = 1.0
-    temperature_steps: int = 1000
+    temperature_start: kinds.Temperature = 1.0
+    temperature_end: kinds.Temperature = 1.0
+    temperature_steps: kinds.StepsOrNone = 1000
     # Scale of the Gumbel noise when a picture is generated; training always uses 1.
-    inference_noise: float = 0.1
-    inference_temperature: float = 0.1
+    inference_noise: Annotated[float, Number(0.0, 1e3)] = 0.1
+    inference_temperature: kinds.Temperature = 0.1
 
 
 @dataclasses.dataclass
 class GeneratorConfig(hyperparams.Config):
     """Crop encoder, object refiner, object-image fuser and cascaded decoder (paper section 3.4)."""
 
-    crop_width: int = 64
+    crop_width: Annotated[int, Integer(2, kinds.WIDEST)] = 64
     # Spatial size of an encoded crop.
-    crop_size: int = 16
-    refiner_layers: int = 2
-    canvas_size: int = 32
-    canvas_width: int = 128
-    residual_blocks: int = 3
+    crop_size: Annotated[int, Integer(1, 1024)] = 16
+    refiner_layers: kinds.Depth = 2
+    canvas_size: Annotated[int, Integer(1, 4096)] = 32
+    canvas_width: kinds.Width = 128
+    residual_blocks: kinds.Depth = 3
     # Output widths of the decoder, one an upsampling by two from the canvas to the image.
-    decoder_widths: list[int] = dataclasses.field(default_factory=lambda: [64])
-    normalization: str = "instance"
+    decoder_widths: kinds.Widths = dataclasses.field(default_factory=lambda: [64])
+    normalization: kinds.Normalization = "instance"
 
 
 @dataclasses.dataclass
 class DiscriminatorsConfig(hyperparams.Config):
     """D_img and D_obj with its auxiliary classifier (paper section 3.4)."""
 
-    image_width: int = 64
-    image_layers: int = 3
-    object_width: int = 64
-    object_layers: int = 3
-    object_crop_size: int = 32
-    normalization: str = "instance"
+    image_width: kinds.Width = 64
+    image_layers: Annotated[int, Integer(1, 12)] = 3
+    object_width: kinds.Width = 64
+    object_layers: Annotated[int, Integer(1, 12)] = 3
+    object_crop_size: Annotated[int, Integer(2, 1024)] = 32
+    normalization: kinds.Normalization = "instance"
     image_optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     object_optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
 
@@ -164,19 +173,19 @@ class FeatureNetworkConfig(hyperparams.Config):
     """The perceptual network: VGG19 up to the given layers, or any network that was exported as a SavedModel."""
 
     # VGG19's: "imagenet" (downloaded by Keras), "random", or the path of a .npz or .h5 file.
-    weights: str = "imagenet"
-    layers: list[str] = dataclasses.field(
+    weights: Annotated[str, Text("imagenet, random, or the path of a .npz or .h5 file", empty=False)] = "imagenet"
+    layers: kinds.FeatureLayers = dataclasses.field(
         default_factory=lambda: ["block1_conv2", "block2_conv2", "block3_conv2", "block4_conv2", "block5_conv2"]
     )
     # A SavedModel instead of VGG19: a folder, an archive, or an address that tensorflow_hub resolves. A SavedModel is a
     # program: name one that you trust. Then `weights` is not read, and `layers` are the names of its outputs.
-    handle: str = ""
+    handle: kinds.Path = ""
     # Of the SavedModel; "" is its own call rather than one of its signatures.
-    signature: str = "serving_default"
+    signature: kinds.Signature = "serving_default"
     # Lowest and highest pixel value that it takes.
-    input_range: list[float] = dataclasses.field(default_factory=lambda: [0.0, 1.0])
+    input_range: kinds.PixelRange = dataclasses.field(default_factory=lambda: [0.0, 1.0])
     # Side to which pictures are resized for it; 0 leaves them alone unless it has a fixed size.
-    input_size: int = 0
+    input_size: kinds.InputSize = 0
 
 
 @dataclasses.dataclass
@@ -187,16 +196,16 @@ class LossesConfig(hyperparams.Config):
     [-1, 1]; their weights make up for it.
     """
 
-    adversarial: str = "hinge"
-    sel_gt: float = 1.0
-    sel_occur: float = 0.3
-    adv_img: float = 0.1
-    recon_img: float = 1.0
-    p_img: float = 0.01
-    adv_obj: float = 0.1
-    ac_obj: float = 0.1
-    p_obj: float = 0.005
-    bbx: float = 10.0
+    adversarial: Annotated[str, OneOf(("modified", "minimax", "hinge", "least_squares"))] = "hinge"
+    sel_gt: kinds.LossWeight = 1.0
+    sel_occur: kinds.LossWeight = 0.3
+    adv_img: kinds.LossWeight = 0.1
+    recon_img: kinds.LossWeight = 1.0
+    p_img: kinds.LossWeight = 0.01
+    adv_obj: kinds.LossWeight = 0.1
+    ac_obj: kinds.LossWeight = 0.1
+    p_obj: kinds.LossWeight = 0.005
+    bbx: kinds.LossWeight = 10.0
     feature_network: FeatureNetworkConfig = dataclasses.field(default_factory=FeatureNetworkConfig)
 
 
@@ -207,15 +216,15 @@ class InDomainConfig(hyperparams.Config):
     Besides it, `data` alone shapes it: workspaces that differ in anything else, as their seed, are measured alike.
     """
 
-    seed: int = 0
+    seed: kinds.Seed = 0
     # Filters of the first convolution; each further one doubles them, and the last one gives the features.
-    width: int = 16
-    feature_dim: int = 64
+    width: Annotated[int, Integer(1, 1024)] = 16
+    feature_dim: kinds.Width = 64
     # It learns from the first so many scenes of the training split, which are held in memory.
-    max_scenes: int = 8192
-    batch_size: int = 32
-    steps: int = 2000
-    learning_rate: float = 3e-3
+    max_scenes: kinds.Count = 8192
+    batch_size: kinds.BatchSize = 32
+    steps: kinds.Steps = 2000
+    learning_rate: kinds.LearningRate = 3e-3
 
 
 @dataclasses.dataclass
@@ -224,42 +233,42 @@ class EvaluationConfig(hyperparams.Config):
 
     # inception_tfgan, tensorflow-gan's; keras_inception, Keras' InceptionV3; saved_model, any exported network;
     # in_domain, a classifier trained on the workspace's own pictures.
-    network: str = "inception_tfgan"
+    network: kinds.EvaluationNetwork = "inception_tfgan"
     # A SavedModel's folder, archive or address. A SavedModel is a program: name one that you trust.
     # inception_tfgan: "" fetches the network from TF Hub. saved_model needs one, and reads the four fields after it.
-    handle: str = ""
-    signature: str = "serving_default"
+    handle: kinds.Path = ""
+    signature: kinds.Signature = "serving_default"
     # The one vector of features and the class logits, in this order.
-    outputs: list[str] = dataclasses.field(default_factory=lambda: ["pool_3", "logits"])
-    input_range: list[float] = dataclasses.field(default_factory=lambda: [-1.0, 1.0])
+    outputs: kinds.FeaturesAndLogits = dataclasses.field(default_factory=lambda: ["pool_3", "logits"])
+    input_range: kinds.PixelRange = dataclasses.field(default_factory=lambda: [-1.0, 1.0])
     # Side to which pictures are resized for it; 0 leaves them alone unless it has a fixed size.
-    input_size: int = 0
+    input_size: kinds.InputSize = 0
     # keras_inception's: "imagenet" (downloaded by Keras) or the path of a Keras .h5 file with the classes' layer.
-    weights: str = "imagenet"
+    weights: Annotated[str, Text("imagenet, or the path of a .h5 file", empty=False)] = "imagenet"
     in_domain: InDomainConfig = dataclasses.field(default_factory=InDomainConfig)
     # Pictures that go through the network at once.
-    batch_size: int = 64
+    batch_size: kinds.BatchSize = 64
     # Parts of the pictures over which the Inception Score's mean and deviation are taken.
-    splits: int = 10
+    splits: Annotated[int, Integer(1, 10**6)] = 10
 
 
 @dataclasses.dataclass
 class RuntimeConfig(hyperparams.Config):
     """Where and how to run. None of it changes what is learned, up to rounding; but XLA draws other random numbers."""
 
-    distribution_strategy: str = "mirrored"
+    distribution_strategy: kinds.Strategy = "mirrored"
     # GPUs to use: -1 takes all there are; with 0, or where there is none, the CPU works.
-    num_gpus: int = -1
-    worker_hosts: str = ""
-    task_index: int = -1
+    num_gpus: Annotated[int, Integer(-1, 4096)] = -1
+    worker_hosts: kinds.Hosts = ""
+    task_index: Annotated[int, Integer(-1, 10**5)] = -1
     # bfloat16 arithmetic with float32 variables; needs no loss scaling.
-    mixed_precision: bool = False
+    mixed_precision: kinds.Switch = False
     # Training leaves padded objects and candidates out of the networks that look at single ones, so that shapes change
     # from step to step. XLA needs shapes that stay, and works on all of them whatever is said here.
-    skip_padding: bool = True
-    xla: bool = False
+    skip_padding: kinds.Switch = True
+    xla: kinds.Switch = False
     # Deterministic kernels: a resumed run gives the same numbers, at some cost in speed on GPUs.
-    deterministic: bool = True
+    deterministic: kinds.Switch = True
 
     @property
     def skips_padding(self) -> bool:
@@ -271,9 +280,9 @@ class RuntimeConfig(hyperparams.Config):
 class ExperimentConfig(hyperparams.Config):
     """Everything one workspace is made from."""
 
-    seed: int = 0
+    seed: kinds.Seed = 0
     # Repeats the main training with other random numbers, on what the stages before it made from `seed`.
-    repetition: int = 0
+    repetition: Annotated[int, Integer(0, kinds.INT32 // REPETITION_STRIDE)] = 0
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     graph_encoder: GraphEncoderConfig = dataclasses.field(default_factory=GraphEncoderConfig)
     patch_bank: PatchBankConfig = dataclasses.field(default_factory=PatchBankConfig)
@@ -290,7 +299,7 @@ class ExperimentConfig(hyperparams.Config):
     @property
     def training_seed(self) -> int:
         """The seed of the main training."""
-        return self.seed + 1_000_003 * self.repetition
+        return self.seed + REPETITION_STRIDE * self.repetition
 
 
 LOSS_TERMS = ("sel_gt", "sel_occur", "adv_img", "recon_img", "p_img", "adv_obj", "ac_obj", "p_obj", "bbx")

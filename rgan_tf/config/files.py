@@ -1,5 +1,6 @@
 """Configurations from YAML and the command line, and back to YAML."""
 
+import dataclasses
 import difflib
 import pathlib
 import re
@@ -7,7 +8,7 @@ import re
 import yaml
 from official.modeling import hyperparams
 
-from rgan_tf.config import checks
+from rgan_tf.config import bounds, checks
 from rgan_tf.config.bounds import ConfigError
 from rgan_tf.config.fields import ExperimentConfig
 
@@ -39,9 +40,9 @@ def load_config(path, overrides: str = "") -> ExperimentConfig:
     if overrides:
         try:
             layer = yaml.load(hyperparams.nested_csv_str_to_json_str(overrides), Loader=_YamlLoader)
-        except (ValueError, yaml.YAMLError) as error:
+        except (ValueError, yaml.YAMLError, RecursionError) as error:
             raise ConfigError(
-                f"--params_override {overrides!r} is not of the form key=value,key.subkey=value."
+                f"--params_override {bounds.shown(overrides)} is not of the form key=value,key.subkey=value."
             ) from error
         _apply(config, layer, where="--params_override")
     checks.validate(config)
@@ -53,22 +54,35 @@ def save_config(config: ExperimentConfig, path) -> None:
     pathlib.Path(path).write_text(yaml.safe_dump(config.as_dict(), sort_keys=False), encoding="utf-8")
 
 
-def _read_layers(path: pathlib.Path) -> list[dict]:
+def _read_layers(path: pathlib.Path, above: tuple[pathlib.Path, ...] = ()) -> list[dict]:
+    """The content of a file behind those that it starts from; `above` are the files that start from it."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader) or {}
     except OSError as error:
         raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The configuration {path} is not valid YAML: {error}") from error
+    # ValueError: bytes that are no text, numbers too long to be one.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"The configuration {path} is not valid YAML: {_on_one_line(error)}.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"The configuration {path} must hold keys and values, not a {type(content).__name__}.")
     base = content.pop("base", None)
-    return (_read_layers(path.parent / base) if base else []) + [content]
+    if base is None:
+        return [content]
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{path}: base is {bounds.shown(base)}; it must be the path of a configuration.")
+    start, above = path.parent / base, (*above, path.resolve())
+    if start.resolve() in above:
+        raise ConfigError(f"{path}: base is {base!r}, which starts from this file itself; name another one.")
+    return [*_read_layers(start, above), content]
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _apply(config: hyperparams.Config, layer: dict, where: str, prefix: str = "") -> None:
     """Overrides fields in place; a value must have the type of the field's default (an integer passes for a float)."""
-    known = config.as_dict()
+    known = [field.name for field in dataclasses.fields(config)]
     for key, value in layer.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
@@ -77,13 +91,13 @@ def _apply(config: hyperparams.Config, layer: dict, where: str, prefix: str = ""
         current = getattr(config, key)
         if isinstance(current, hyperparams.Config):
             if not isinstance(value, dict):
-                raise ConfigError(f"{where}: {prefix}{key} is {value!r}; it must be a section of keys and values.")
+                raise ConfigError(
+                    f"{where}: {prefix}{key} is {bounds.shown(value)}; it must be a section of keys and values."
+                )
             _apply(current, value, where, f"{prefix}{key}.")
             continue
-        if isinstance(current, float) and type(value) is int:
-            value = float(value)
         if isinstance(current, str) and value is False:
             value = "off"  # YAML 1.1 reads a bare off as false.
-        if type(value) is not type(current):
-            raise ConfigError(f"{where}: {prefix}{key} is {value!r}; it must be of type {type(current).__name__}.")
-        setattr(config, key, value)
+        # Before it is set: what is no value at all would make the section fall over.
+        bounds.check(f"{where}: {prefix}{key}", value, checks.bound_of(config, key))
+        setattr(config, key, float(value) if isinstance(current, float) else value)

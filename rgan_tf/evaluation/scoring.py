@@ -12,7 +12,7 @@ from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
 from rgan_tf.evaluation.feature_networks import image_features
 from rgan_tf.evaluation.metrics import candidate_recall, image_scores, retrieval_scores
-from rgan_tf.evaluation.metrics.averages import Score, UndefinedScore
+from rgan_tf.evaluation.metrics.averages import EvaluationError, Score, UndefinedScore
 from rgan_tf.evaluation.metrics.category_retrieval import CategoryRetrieval, CategoryRow
 from rgan_tf.evaluation.metrics.image_statistics import ImageStatistics, collect
 from rgan_tf.evaluation.metrics.layout_scores import LayoutScores
@@ -77,6 +77,7 @@ def score_split(
     """
     drawing = SplitDrawing(workspace, config, *setting)
     training = artifacts.scene_source(workspace, config, "train")
+    _check_splits(config.evaluation.splits, drawing.source, training)
     scores = SplitScores(workspace, setting, drawing, training, lpips_weights)
     style_names = training.builder.info.metadata[STYLE_NAMES]
     shown = ReportScenes(drawing.bank, drawing.vocabulary, scores.styles, style_names)
@@ -86,6 +87,16 @@ def score_split(
             shown.add(batch)
             bar.update(len(batch.real))
     return Findings(scores.results(), scores.left_out, scores.categories.table(), shown, drawing.bank, training)
+
+
+def _check_splits(splits: int, *sources: SceneSource) -> None:
+    """Raises `EvaluationError`, before anything is drawn, where there are fewer pictures than parts of the score."""
+    for source in sources:
+        if source.size < splits:
+            raise EvaluationError(
+                f"evaluation.splits is {splits}; the {source.split} split has {source.size} pictures, one at least for "
+                "each part of the Inception Score, so lower it by --params_override=evaluation.splits=…."
+            )
 
 
 class SplitScores:

@@ -4,7 +4,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from rgan_tf.config import ConfigError, DiscriminatorsConfig
+from rgan_tf.config import DiscriminatorsConfig, sizes
 from rgan_tf.models.layers import ConvBlock, fold, unfold
 from rgan_tf.ops.box_sampling import crop
 from rgan_tf.ops.valid_rows import map_valid
@@ -32,11 +32,6 @@ def _trunk(width: int, layers: int, normalization: str) -> tf.keras.Sequential:
     )
 
 
-def _check_depth(size: int, layers: int, what: str) -> None:
-    if size < 2**layers:
-        raise ConfigError(f"{what}: {size} pixels cannot be halved {layers} times; take fewer layers or a larger size.")
-
-
 class ImageDiscriminator(tf.keras.Model):
     """D_img: one logit for each overlapping patch of the image."""
 
@@ -59,7 +54,7 @@ class ImageDiscriminator(tf.keras.Model):
         Raises:
           ConfigError: the image is too small for `image_layers`.
         """
-        _check_depth(min(image.shape[1:3]), self._layers_count, "discriminators.image_layers")
+        sizes.check_depth(min(image.shape[1:3]), self._layers_count, "discriminators.image_layers")
         return tf.cast(self.to_logits(self.trunk(image)), tf.float32)
 
 
@@ -78,7 +73,7 @@ class ObjectDiscriminator(tf.keras.Model):
           ConfigError: `object_crop_size` is too small for `object_layers`.
         """
         super().__init__(name=name)
-        _check_depth(config.object_crop_size, config.object_layers, "discriminators.object_layers")
+        sizes.check_depth(config.object_crop_size, config.object_layers, "discriminators.object_layers")
         self._crop_size = (config.object_crop_size, config.object_crop_size)
         self.trunk = _trunk(config.object_width, config.object_layers, config.normalization)
         self.to_features = tf.keras.layers.Dense(

@@ -47,6 +47,9 @@ def _from_h5(path: str, names: Sequence[str]) -> dict[str, LayerWeights]:
         raise FeatureWeightsError(f"Feature network weights {path} cannot be read as Keras .h5: {error}") from error
 
 
+_READERS: dict[str, Callable] = {".npz": _from_npz, ".h5": _from_h5}
+
+
 def _from_keras(names: Sequence[str]) -> dict[str, LayerWeights]:
     try:
         network = tf.keras.applications.VGG19(include_top=False, weights="imagenet")
@@ -71,6 +74,18 @@ def _random(shapes: dict[str, tuple[int, ...]]) -> dict[str, LayerWeights]:
     return weights
 
 
+def check_source(source: str) -> None:
+    """Raises `FeatureWeightsError` unless weights are named that can be looked for: a known kind, or a file."""
+    if source in ("imagenet", "random"):
+        return
+    if pathlib.Path(source).suffix.lower() not in _READERS:
+        raise FeatureWeightsError(
+            f"losses.feature_network.weights is {source!r}; it must be 'imagenet', 'random', or a .npz or .h5 file."
+        )
+    if not pathlib.Path(source).is_file():
+        raise FeatureWeightsError(f"losses.feature_network.weights: there is no file {source}.")
+
+
 def load_weights(source: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, LayerWeights]:
     """Reads and checks the weights of some layers.
 
@@ -85,20 +100,13 @@ def load_weights(source: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, L
     Raises:
       FeatureWeightsError: the weights cannot be downloaded or read, lack a layer, or have another shape.
     """
-    readers: dict[str, Callable] = {".npz": _from_npz, ".h5": _from_h5}
-    suffix = pathlib.Path(source).suffix.lower()
+    check_source(source)
     if source == "random":
         return _random(shapes)
     if source == "imagenet":
         weights = _from_keras(list(shapes))
-    elif suffix not in readers:
-        raise FeatureWeightsError(
-            f"losses.feature_network.weights is {source!r}; it must be 'imagenet', 'random', or a .npz or .h5 file."
-        )
-    elif not pathlib.Path(source).is_file():
-        raise FeatureWeightsError(f"losses.feature_network.weights: there is no file {source}.")
     else:
-        weights = readers[suffix](source, list(shapes))
+        weights = _READERS[pathlib.Path(source).suffix.lower()](source, list(shapes))
     missing = [name for name in shapes if name not in weights]
     if missing:
         raise FeatureWeightsError(

@@ -12,7 +12,7 @@ reaches the last layers without passing the coarse canvas. There is no batch nor
 
 import tensorflow as tf
 
-from rgan_tf.config import ConfigError, GeneratorConfig
+from rgan_tf.config import GeneratorConfig, sizes
 from rgan_tf.models.layers import ConvBlock, ResidualBlock, UpsamplingBlock, fold, unfold
 from rgan_tf.models.object_image_fuser import ObjectImageFuser
 from rgan_tf.ops.graph import average_messages, gather_nodes
@@ -36,12 +36,7 @@ class CropEncoder(tf.keras.layers.Layer):
         Raises:
           ConfigError: the patch size is not `crop_size` times a power of two.
         """
-        width, crop_size, patch_size = self._config.crop_width, self._config.crop_size, input_shape[2]
-        count = max(patch_size // crop_size, 1).bit_length() - 1
-        if crop_size << count != patch_size:
-            raise ConfigError(
-                f"generator.crop_size is {crop_size}; patches of {patch_size} pixels cannot be halved down to it."
-            )
+        width, count = self._config.crop_width, sizes.crop_halvings(input_shape[2], self._config.crop_size)
         self.stem = ConvBlock(width if count == 0 else width // 2, name="stem")
         # Colour and light are what patches are fitted by, so nothing is normalized over a patch's own pixels.
         self.downsampling = [ConvBlock(width, strides=2, name=f"downsampling_{i}") for i in range(count)]
@@ -160,11 +155,7 @@ class Generator(tf.keras.Model):
           ConfigError: `decoder_widths` does not lead from `canvas_size` to `image_size` by doublings.
         """
         super().__init__(name=name)
-        if config.canvas_size << len(config.decoder_widths) != image_size:
-            raise ConfigError(
-                f"generator.canvas_size {config.canvas_size}, doubled once for each of the "
-                f"{len(config.decoder_widths)} decoder_widths, is not the image's {image_size} pixels."
-            )
+        sizes.check_canvas(config.canvas_size, len(config.decoder_widths), image_size)
         self.crop_encoder = CropEncoder(config)
         self.refiner = [ObjectRefiner(config.crop_width, name=f"refiner_{i}") for i in range(config.refiner_layers)]
         self.fuser = ObjectImageFuser(config, image_size)

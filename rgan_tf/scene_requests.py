@@ -19,6 +19,11 @@ from rgan_tf.scene_graph import SceneGraph
 GENERATE, WITH_LAYOUT, WITH_PATCHES = "serving_default", "generate_with_layout", "generate_with_patches"
 # The outputs from which a GeneratedScene is made.
 OUTPUTS = ("png_bytes", "boxes", "patch_ids", "patch_source", "patch_license", "patch_png_bytes")
+# One more output of a model whose bad scenes answer for themselves: a sentence for each scene that was refused, "" for
+# the others. A model without it refuses the whole request.
+ERROR = "error"
+# How these sentences begin: the server cannot know where in whose request a scene is.
+ANY_SCENE = "The scene"
 # Stands for a box or a patch that is left open.
 OPEN = -1
 

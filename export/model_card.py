@@ -16,9 +16,10 @@ from rgan_tf.workspace import Workspace, fingerprint
 
 _REFUSALS = {
     refusals.CALL: "A scene that makes no sense fails the whole call, with one sentence that names the scene.",
-    refusals.SCENE: f"A scene that makes no sense answers for itself: one more output, `{scene_requests.ERROR}`, string "
-    "[B], has one sentence about it, and is empty for the scenes that were drawn. All other outputs are zero or empty "
-    "in the row of a refused scene; look at this one first. The other scenes are drawn as if they were alone.",
+    refusals.SCENE: "A scene that makes no sense answers for itself: one more output of every signature, "
+    f"`{scene_requests.ERROR}`, string [B], has one sentence about it, and is empty for the scenes that were drawn. "
+    "All other outputs are zero or empty in the row of a refused scene: look at this one first. The other scenes are "
+    "drawn as if they were alone.",
 }
 _METRICS = pathlib.Path("evaluation") / "metrics.jsonl"
 

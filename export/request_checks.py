@@ -52,7 +52,11 @@ def check_shapes(inputs: dict[str, tf.Tensor], sizes: dict[str, Sequence[int]]) 
         Fault(tf.not_equal(batch, batch[0]), differ),
         Fault(
             tf.logical_or(batch < 1, batch > MAX_SCENES),
-            lambda places: ["The request has ", shown(tf.gather_nd(batch, places)), f" scenes; give 1 to {MAX_SCENES}."],
+            lambda places: [
+                "The request has ",
+                shown(tf.gather_nd(batch, places)),
+                f" scenes; give 1 to {MAX_SCENES}.",
+            ],
         ),
     ]
     table = refusals.sentences(faults, lambda rows: tf.fill(tf.shape(rows), ""))
@@ -173,9 +177,7 @@ def read_boxes(boxes: tf.Tensor, mask: tf.Tensor, all_given: bool) -> tuple[tf.T
     return tf.where(given[..., None], boxes, 0.0), given, faults
 
 
-def read_patches(
-    ids: tf.Tensor, rows: tf.Tensor, mask: tf.Tensor, all_given: bool
-) -> tuple[tf.Tensor, list[Fault]]:
+def read_patches(ids: tf.Tensor, rows: tf.Tensor, mask: tf.Tensor, all_given: bool) -> tuple[tf.Tensor, list[Fault]]:
     """Bank rows [B, N] of the patches with the ids [B, N], -1 where left open; `rows` is -1 for unknown ids."""
     given = tf.not_equal(ids, -1)
 

@@ -73,8 +73,8 @@ class GenerationClient(Connection):
 
         Args:
           scenes: names are left for the server to check.
-          seed: the same seed gives the same picture, whatever else is in the request; to the bit where bad scenes answer
-            for themselves, else up to rounding.
+          seed: the same seed gives the same picture, whatever else is in the request: to the bit where bad scenes
+            answer for themselves, else up to rounding.
           signature: one that generates; None: the plainest that can say what the scenes fix.
           version: of the model, by number or label; None: the one that the server takes by itself.
 

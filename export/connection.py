@@ -23,7 +23,6 @@ _METADATA = "signature_def"
 # A version's number, or its label.
 Version = Union[int, str]
 
-
 _Self = TypeVar("_Self", bound="Connection")
 
 

@@ -143,7 +143,7 @@ def from_outputs(scenes: Sequence[SceneGraph], outputs: Mapping[str, np.ndarray]
 def refusals(outputs: Mapping[str, np.ndarray]) -> dict[int, str]:
     """Why scenes were refused, by their positions; empty where all were answered."""
     said = enumerate(outputs.get(ERROR, ()))
-    return {b: sentence_at(b, bounded(sentence.decode())) for b, sentence in said if sentence}
+    return {b: sentence_at(b, bounded(sentence.decode("utf-8", "replace"))) for b, sentence in said if sentence}
 
 
 def require_all(answers, refused: Mapping[int, str]):

@@ -92,7 +92,7 @@ def test_the_client_gives_the_pictures_and_the_sentences(client):
             np.testing.assert_array_equal(found, expected)
 
 
-def test_one_bad_scene_fails_like_in_other_models(client, loaded_export, tiny_export):
+def test_one_bad_scene_fails_like_in_other_models(client, tiny_export):
     with DevelopmentServer(served(tiny_export)) as server, GenerationClient(server.address) as strict:
         assert not strict.refuses_by_scene()
         said = []

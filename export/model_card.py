@@ -7,12 +7,20 @@ import pathlib
 import numpy as np
 import yaml
 
+from export import refusals
 from pipelines.patch_bank.bank import PatchBank
-from rgan_tf import __version__
+from rgan_tf import __version__, scene_requests
 from rgan_tf import config as config_lib
 from rgan_tf.scene_graph import Vocabulary
 from rgan_tf.workspace import Workspace, fingerprint
 
+_REFUSALS = {
+    refusals.CALL: "A scene that makes no sense fails the whole call, with one sentence that names the scene.",
+    refusals.SCENE: "A scene that makes no sense answers for itself: one more output of every signature, "
+    f"`{scene_requests.ERROR}`, string [B], has one sentence about it, and is empty for the scenes that were drawn. "
+    "All other outputs are zero or empty in the row of a refused scene: look at this one first. The other scenes are "
+    "drawn as if they were alone.",
+}
 _METRICS = pathlib.Path("evaluation") / "metrics.jsonl"
 
 
@@ -23,6 +31,7 @@ def write_card(
     bank: PatchBank,
     rows: np.ndarray,
     encoding: str,
+    mode: str,
 ) -> str:
     """The card as Markdown.
 
@@ -33,6 +42,7 @@ def write_card(
       bank: its patch bank.
       rows: int [M], the bank's rows that are exported.
       encoding: of the exported patches.
+      mode: one of `refusals.MODES`.
     """
     side, size = bank.patch_size, config.data.image_size
     sections = [
@@ -49,6 +59,8 @@ def write_card(
         _table(("licence", "patches"), _license_counts(bank, rows)),
         "## Names",
         f"Objects: {', '.join(names.objects[1:])}.\n\nPredicates: {', '.join(names.predicates[1:])}.",
+        "## Refusals",
+        _REFUSALS[mode],
         "## Figures",
         _figures(workspace.root / _METRICS),
         "## Limits",

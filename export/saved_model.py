@@ -16,7 +16,7 @@ from rgan_tf import commands  # isort: split
 
 import tensorflow as tf
 
-from export import model_card, signatures, warm_up
+from export import model_card, refusals, signatures, warm_up
 from export.request_checks import SceneReader
 from export.served_bank import ENCODINGS, ServedBank, embedder, exported_rows
 from rgan_tf.errors import UserError
@@ -30,6 +30,7 @@ def export(
     version: Optional[int] = None,
     encoding: str = "raw",
     max_patches: Optional[int] = None,
+    mode: str = refusals.CALL,
 ) -> pathlib.Path:
     """Writes the next, or the given, version under `output` and returns its folder.
 
@@ -39,6 +40,7 @@ def export(
       version: a positive integer; by default one more than the highest there.
       encoding: of the bank's patches, "raw" or "jpeg".
       max_patches: most patches to take along; None takes all.
+      mode: one of `refusals.MODES`: "call", a bad scene fails its call; "scene", it answers for itself.
 
     Raises:
       UserError: the version exists, or fewer patches are allowed than there are categories.
@@ -56,7 +58,7 @@ def export(
     files = [_write_names(partial / f"{kind}.txt", getattr(names, kind)) for kind in ("objects", "predicates")]
     reader = SceneReader(*map(str, files), config.data.max_objects, config.data.max_triples)
     held = ServedBank(bank, rows, names.num_objects, embedder(model), encoding)
-    service = signatures.SceneService(model, prefilter, held, reader, config)
+    service = signatures.SceneService(model, prefilter, held, reader, config, mode)
     module, functions = signatures.build(service, [*model.variables, *prefilter.variables, held, *reader.tables])
     saved = partial / "model"
     tf.saved_model.save(module, str(saved), signatures=functions)
@@ -64,7 +66,7 @@ def export(
     extra.mkdir()
     scene = warm_up.real_scene(workspace, config, names, np.unique(bank.category[rows]))
     warm_up.write(extra / "tf_serving_warmup_requests", functions, scene)
-    card = model_card.write_card(workspace, config, names, bank, rows, encoding)
+    card = model_card.write_card(workspace, config, names, bank, rows, encoding, mode)
     (extra / "model_card.md").write_text(card, encoding="utf-8")
     try:
         saved.rename(folder)
@@ -96,7 +98,12 @@ def main() -> None:
     """Exports, and says what came out."""
     given = flags.FLAGS
     folder = export(
-        Workspace(given.workspace), given.output, given.version, given.bank_encoding, given.max_bank_patches
+        Workspace(given.workspace),
+        given.output,
+        given.version,
+        given.bank_encoding,
+        given.max_bank_patches,
+        given.refusals,
     )
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{folder}: {size / 2**20:.0f} MiB. Its model card is {folder / 'assets.extra' / 'model_card.md'}")
@@ -109,5 +116,11 @@ if __name__ == "__main__":
     flags.DEFINE_enum("bank_encoding", "raw", ENCODINGS, "raw: patches as they are; jpeg: smaller, with some loss.")
     flags.DEFINE_integer(
         "max_bank_patches", None, "Most patches to export; large categories give up patches first.", lower_bound=1
+    )
+    flags.DEFINE_enum(
+        "refusals",
+        refusals.CALL,
+        refusals.MODES,
+        "call: a bad scene fails its call; scene: it answers for itself, and its neighbours are drawn.",
     )
     commands.run(main)

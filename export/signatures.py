@@ -2,7 +2,8 @@
 
 A request is checked, its scene graphs encoded, each object's candidates searched in the bank, patches retrieved, and
 the picture synthesized. Everything that chooses runs scene by scene on shapes of its own, so that no choice can depend
-on what else is in the batch, even by rounding; pictures are then synthesized as one batch.
+on what else is in the batch, even by rounding. Pictures are then synthesized as one batch, where a bad scene fails its
+call; where it answers for itself, everything runs scene by scene.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Callable, NamedTuple
 
 import tensorflow as tf
 
-from export import request_checks
+from export import refusals, request_checks
 from export.request_checks import SceneReader
 from export.served_bank import ServedBank
 from rgan_tf import config as config_lib
@@ -54,13 +55,16 @@ class SceneService:
         bank: ServedBank,
         reader: SceneReader,
         config: config_lib.ExperimentConfig,
+        mode: str = refusals.CALL,
     ):
-        """Takes built parts: `prefilter` is the graph encoder by whose features the bank was made."""
+        """Takes built parts: `prefilter` is the graph encoder by whose features the bank was made; `mode` is one of
+        `refusals.MODES`.
+        """
         self._model, self._prefilter, self._bank, self._reader = model, prefilter, bank, reader
-        self._config = config
+        self._config, self._mode = config, mode
         # Traced once and shared by all that call them.
-        self._draw, self._retrieve, self._synthesize = map(
-            _traced, (self._draw_scenes, self._retrieve_scenes, self._synthesize_scenes)
+        self._draw, self._rank, self._retrieve, self._synthesize = map(
+            _traced, (self._draw_scenes, self._rank_scenes, self._retrieve_scenes, self._synthesize_scenes)
         )
         n = config.data.max_objects
         graph = reader.graph_sizes()
@@ -76,41 +80,38 @@ class SceneService:
 
     def generate(self, inputs: Tensors) -> Tensors:
         """Pictures of scene graphs, with boxes and patches left open where the inputs say so or have none."""
-        inputs, graph = self._read(inputs)
+        inputs, graph, faults = self._read(inputs)
         mask = graph["object_mask"]
-        pinned = tf.fill(tf.shape(mask), -1)
-        boxes, box_given = tf.zeros(tf.concat([tf.shape(mask), [4]], axis=0)), tf.zeros_like(mask)
+        scenes = {**graph, "seed": inputs["seed"], "pinned": tf.fill(tf.shape(mask), -1)}
+        scenes["boxes"], scenes["box_given"] = tf.zeros(tf.concat([tf.shape(mask), [4]], axis=0)), tf.zeros_like(mask)
         if "patch_ids" in inputs:
             rows = self._bank.rows_of(inputs["patch_ids"])
-            pinned = request_checks.read_patches(inputs["patch_ids"], rows, mask, all_given=False)
+            scenes["pinned"], more = request_checks.read_patches(inputs["patch_ids"], rows, mask, all_given=False)
+            faults += more
         if "boxes" in inputs:
-            boxes, box_given = request_checks.read_boxes(inputs["boxes"], mask, all_given=False)
-        graph = self._with_candidates(graph, inputs["object_names"], pinned)
-        return self._draw(graph, inputs["seed"], boxes, box_given, pinned)
+            scenes["boxes"], scenes["box_given"], more = request_checks.read_boxes(
+                inputs["boxes"], mask, all_given=False
+            )
+            faults += more
+        faults += self._candidate_faults(scenes, inputs["object_names"])
+        return self._answer(self._draw, scenes, faults)
 
     def retrieve(self, inputs: Tensors) -> Tensors:
         """Each object's candidates, the best fitting first, and the place of the one that generation takes."""
-        inputs, graph = self._read(inputs)
-        nothing = tf.fill(tf.shape(graph["objects"]), -1)
-        graph = self._with_candidates(graph, inputs["object_names"], nothing)
-        found = self._retrieve(graph, inputs["seed"], nothing)
-        order = tf.argsort(found.scores, direction="DESCENDING", stable=True)
-        rows = tf.gather(found.rows, order, batch_dims=2)
-        place = tf.argmax(tf.equal(rows, found.chosen[..., None]), axis=-1, output_type=tf.int32)
-        return {
-            **self._bank.describe(rows),
-            "scores": tf.gather(found.scores, order, batch_dims=2),
-            "choice": tf.where(graph["object_mask"], place, -1),
-        }
+        inputs, graph, faults = self._read(inputs)
+        scenes = {**graph, "seed": inputs["seed"], "pinned": tf.fill(tf.shape(graph["objects"]), -1)}
+        faults += self._candidate_faults(scenes, inputs["object_names"])
+        return self._answer(self._rank, scenes, faults)
 
     def synthesize(self, inputs: Tensors) -> Tensors:
         """The picture of given patches on a given layout, without relations between the objects."""
-        inputs, graph = self._read(inputs)
+        inputs, graph, faults = self._read(inputs)
         mask = graph["object_mask"]
-        boxes, _ = request_checks.read_boxes(inputs["boxes"], mask, all_given=True)
+        boxes, _, box_faults = request_checks.read_boxes(inputs["boxes"], mask, all_given=True)
         rows = self._bank.rows_of(inputs["patch_ids"])
-        rows = request_checks.read_patches(inputs["patch_ids"], rows, mask, all_given=True)
-        return self._synthesize(rows, boxes, graph)
+        rows, patch_faults = request_checks.read_patches(inputs["patch_ids"], rows, mask, all_given=True)
+        scenes = {**graph, "boxes": boxes, "rows": rows}
+        return self._answer(self._synthesize, scenes, [*faults, *box_faults, *patch_faults])
 
     def pad(self, inputs: Tensors) -> Tensors:
         """Inputs of any number of objects and triples, padded to the model's."""
@@ -124,33 +125,55 @@ class SceneService:
 
         return {name: tf.TensorSpec(shape(self._sizes[name]), _TYPES[name], name) for name in names}
 
-    def _read(self, inputs: Tensors) -> tuple[Tensors, Tensors]:
+    def _read(self, inputs: Tensors) -> tuple[Tensors, Tensors, list[refusals.Fault]]:
         inputs = request_checks.check_shapes(inputs, {name: self._sizes[name] for name in inputs})
-        return inputs, self._reader.read(inputs)
+        graph, faults = self._reader.read(inputs)
+        return inputs, graph, faults
 
-    def _with_candidates(self, graph: Tensors, names: tf.Tensor, pinned: tf.Tensor) -> Tensors:
+    def _candidate_faults(self, scenes: Tensors, names: tf.Tensor) -> list[refusals.Fault]:
         counts = self._bank.category_counts()
-        objects = request_checks.require_candidates(graph["objects"], names, graph["object_mask"], counts, pinned)
-        return {**graph, "objects": objects}
+        return request_checks.candidate_faults(
+            scenes["objects"], names, scenes["object_mask"], counts, scenes["pinned"]
+        )
 
-    def _draw_scenes(
-        self, graph: Tensors, seed: tf.Tensor, boxes: tf.Tensor, box_given: tf.Tensor, pinned: tf.Tensor
-    ) -> Tensors:
-        boxes = tf.where(box_given[..., None], boxes, encode_graph(self._model.graph_encoder, graph).boxes)
-        chosen = self._retrieve(graph, seed, pinned).chosen
+    def _answer(self, answer: Callable, scenes: Tensors, faults: Sequence[refusals.Fault]) -> Tensors:
+        """The answer for scenes, of which those with faults fail the call or, as the mode is, answer for themselves."""
+        if self._mode == refusals.SCENE:
+            table = refusals.sentences(faults, refusals.without_position)
+            return refusals.one_by_one(table, scenes, answer, scene_requests.ERROR)
+        table = refusals.sentences(faults, refusals.with_position)
+        return answer(refusals.gated(refusals.refuse(table), scenes))
+
+    def _draw_scenes(self, scenes: Tensors) -> Tensors:
+        graph = _graph(scenes)
+        predicted = encode_graph(self._model.graph_encoder, graph).boxes
+        boxes = tf.where(scenes["box_given"][..., None], scenes["boxes"], predicted)
+        chosen = self._retrieve({**graph, "seed": scenes["seed"], "pinned": scenes["pinned"]}).chosen
         provenance = self._bank.describe(chosen)
         provenance["patch_png_bytes"] = provenance.pop("png_bytes")
-        return {**self._synthesize(chosen, boxes, graph), "boxes": boxes, **provenance}
+        return {**self._synthesize({**graph, "boxes": boxes, "rows": chosen}), "boxes": boxes, **provenance}
 
-    def _retrieve_scenes(self, graph: Tensors, seed: tf.Tensor, pinned: tf.Tensor) -> Retrieval:
+    def _rank_scenes(self, scenes: Tensors) -> Tensors:
+        found = self._retrieve(scenes)
+        order = tf.argsort(found.scores, direction="DESCENDING", stable=True)
+        rows = tf.gather(found.rows, order, batch_dims=2)
+        place = tf.argmax(tf.equal(rows, found.chosen[..., None]), axis=-1, output_type=tf.int32)
+        return {
+            **self._bank.describe(rows),
+            "scores": tf.gather(found.scores, order, batch_dims=2),
+            "choice": tf.where(scenes["object_mask"], place, -1),
+        }
+
+    def _retrieve_scenes(self, scenes: Tensors) -> Retrieval:
         """Candidates and choice, scene by scene."""
+        seed = scenes["seed"]
         scene_seed = tf.stack(
             [tf.cast(tf.math.floormod(seed, 2**31), tf.int32), tf.zeros_like(seed, tf.int32)], axis=-1
         )
         n, k = self._config.data.max_objects, self._config.candidates.k_max
         return tf.map_fn(
             self._retrieve_scene,
-            {**graph, "scene_seed": scene_seed, "pinned": pinned},
+            {**_graph(scenes), "scene_seed": scene_seed, "pinned": scenes["pinned"]},
             fn_output_signature=Retrieval(
                 tf.TensorSpec([n, k], tf.int32), tf.TensorSpec([n], tf.int32), tf.TensorSpec([n, k], tf.float32)
             ),
@@ -171,10 +194,15 @@ class SceneService:
         chosen = tf.where(index >= 0, tf.gather(rows, tf.maximum(index, 0), batch_dims=1), -1)
         return Retrieval(rows, chosen, tf.where(mask, -distances, float("-inf")))
 
-    def _synthesize_scenes(self, rows: tf.Tensor, boxes: tf.Tensor, graph: Tensors) -> Tensors:
-        patches = pixels.to_float(self._bank.draw(rows))
-        image = pixels.to_uint8(self._model.synthesize(patches, boxes, graph))
+    def _synthesize_scenes(self, scenes: Tensors) -> Tensors:
+        patches = pixels.to_float(self._bank.draw(scenes["rows"]))
+        image = pixels.to_uint8(self._model.synthesize(patches, scenes["boxes"], _graph(scenes)))
         return {"image": image, "png_bytes": tf.io.encode_png(image)}
+
+
+def _graph(scenes: Tensors) -> Tensors:
+    """The scene graphs alone."""
+    return {name: scenes[name] for name in ("objects", "object_mask", "triples", "triple_mask")}
 
 
 def _traced(function: Callable) -> tf.types.experimental.GenericFunction:

@@ -59,10 +59,12 @@ def write(path, functions: Mapping[str, tf.types.experimental.ConcreteFunction],
     inputs = scene_requests.to_inputs([scene], scene_requests.WITH_PATCHES, *sizes, seed=0)
     asked = functions[RETRIEVE].structured_input_signature[1]
     drawn = functions[scene_requests.GENERATE](**{name: tf.constant(inputs[name]) for name in asked})
+    drawn = {name: value.numpy() for name, value in drawn.items()}
+    scene_requests.require_all(drawn, scene_requests.refusals(drawn))
     # Padding is zero in the boxes that come out, and -1 in those that go in.
     given = inputs["object_names"] != b""
     inputs["boxes"] = np.where(given[..., None], drawn["boxes"], np.float32(scene_requests.OPEN))
-    inputs["patch_ids"] = drawn["patch_ids"].numpy()
+    inputs["patch_ids"] = drawn["patch_ids"]
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, function in functions.items():
             request = predict_pb2.PredictRequest()

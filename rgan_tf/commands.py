@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from typing import Callable
+from typing import Callable, NoReturn
 
 from absl import app, logging
 
@@ -19,6 +19,13 @@ _DATASET_NOTICES = ("Using custom data configuration", "has no dataset_info.json
 logging.get_absl_logger().addFilter(lambda record: not any(n in record.getMessage() for n in _DATASET_NOTICES))
 
 
+def fail(*sentences: str) -> NoReturn:
+    """Ends the command as errors for people end it, with a line for each sentence."""
+    for sentence in sentences:
+        print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs a command's main function after its flags are parsed; a `UserError` becomes a sentence and exit status 2."""
 
@@ -28,8 +35,7 @@ def run(main: Callable[[], None]) -> None:
         try:
             main()
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+            fail(str(error))
 
     # Libraries' notices are left out; what users should see is printed.
     logging.set_verbosity(logging.WARNING)

@@ -66,6 +66,8 @@ class SceneGenerator(abc.ABC):
 
         Raises:
           SceneError: a pinned patch is not in the bank, or the bank has no patch for an object.
+          RefusedScenesError: the same from an export in which bad scenes answer for themselves; it is a SceneError that
+            has the pictures of the others.
         """
 
 
@@ -179,7 +181,7 @@ class SavedModelGenerator(SceneGenerator):
             outputs = self._signatures[signature](**tensors)
         except tf.errors.InvalidArgumentError as error:
             raise SceneError(sentence_of(error.message)) from error
-        return scene_requests.from_outputs(scenes, {name: outputs[name].numpy() for name in scene_requests.OUTPUTS})
+        return scene_requests.from_outputs(scenes, {name: value.numpy() for name, value in outputs.items()})
 
 
 def load(path) -> SceneGenerator:

@@ -10,7 +10,7 @@ import json
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 
@@ -101,13 +101,24 @@ def load_scenes(path, vocabulary: Optional[Vocabulary], max_objects: int, max_tr
     Raises:
       SceneError: the file cannot be read, is not JSON, or holds a scene that cannot be used.
     """
+    return _all_good(load_each(path, vocabulary, max_objects, max_triples))
+
+
+def load_each(
+    path, vocabulary: Optional[Vocabulary], max_objects: int, max_triples: int
+) -> list[Union[SceneGraph, SceneError]]:
+    """Reads a file as `load_scenes` does, with the error of each scene that cannot be used in its place.
+
+    Raises:
+      SceneError: the file cannot be read, is not JSON, or holds no scene.
+    """
     try:
         content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise SceneError(f"The scene file {path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SceneError(f"The scene file {path} is not valid JSON: {error}.") from error
-    return parse_scenes(content, vocabulary, max_objects, max_triples)
+    return _parse_each(content, vocabulary, max_objects, max_triples)
 
 
 def parse_scenes(content, vocabulary: Optional[Vocabulary], max_objects: int, max_triples: int) -> list[SceneGraph]:
@@ -118,10 +129,27 @@ def parse_scenes(content, vocabulary: Optional[Vocabulary], max_objects: int, ma
     Raises:
       SceneError: with one sentence naming the scene, the value and the mend.
     """
+    return _all_good(_parse_each(content, vocabulary, max_objects, max_triples))
+
+
+def _parse_each(content, *limits) -> list[Union[SceneGraph, SceneError]]:
     scenes = content if isinstance(content, list) else [content]
     if not scenes:
         raise SceneError("The file holds an empty list; it must hold a scene or a list of scenes.")
-    return [_SceneParser(f"Scene {i}", vocabulary, max_objects, max_triples).parse(s) for i, s in enumerate(scenes)]
+    parsed = []
+    for i, scene in enumerate(scenes):
+        try:
+            parsed.append(_SceneParser(f"Scene {i}", *limits).parse(scene))
+        except SceneError as error:
+            parsed.append(error)
+    return parsed
+
+
+def _all_good(parsed: Sequence[Union[SceneGraph, SceneError]]) -> list[SceneGraph]:
+    for scene in parsed:
+        if isinstance(scene, SceneError):
+            raise scene
+    return list(parsed)
 
 
 class _SceneParser:

@@ -7,18 +7,25 @@ them, and their outputs into `GeneratedScene`s. Nothing here needs TensorFlow.
 import io
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from rgan_tf.errors import UserError
-from rgan_tf.scene_graph import SceneGraph
+from rgan_tf.runtime_messages import bounded
+from rgan_tf.scene_graph import SceneError, SceneGraph
 
 GENERATE, WITH_LAYOUT, WITH_PATCHES = "serving_default", "generate_with_layout", "generate_with_patches"
 # The outputs from which a GeneratedScene is made.
 OUTPUTS = ("png_bytes", "boxes", "patch_ids", "patch_source", "patch_license", "patch_png_bytes")
+# One more output of a model whose bad scenes answer for themselves: a sentence for each scene that was refused, "" for
+# the others. A model without it refuses the whole request.
+ERROR = "error"
+# How these sentences begin: the server cannot know where in whose request a scene is.
+ANY_SCENE = "The scene"
 # Stands for a box or a patch that is left open.
 OPEN = -1
 
@@ -36,6 +43,20 @@ class GeneratedScene(NamedTuple):
     patch_ids: np.ndarray
     sources: list[str]
     licenses: list[str]
+
+
+class RefusedScenesError(SceneError):
+    """Scenes of a request that were refused, beside others that were answered.
+
+    answers: what the call would have given, with None (or rows of zeros, where it gives arrays) for the refused.
+    sentences: why, by the scenes' positions in the call.
+    """
+
+    def __init__(self, answers: Any, sentences: Mapping[int, str]):
+        """Takes the answers and at least one sentence."""
+        first = sentences[min(sentences)]
+        super().__init__(first if len(sentences) == 1 else f"{len(sentences)} scenes are refused; the first: {first}")
+        self.answers, self.sentences = answers, dict(sentences)
 
 
 def pick_signature(scenes: Sequence[SceneGraph]) -> str:
@@ -109,24 +130,51 @@ def _fill(array, scene: int, values) -> None:
 
 
 def from_outputs(scenes: Sequence[SceneGraph], outputs: Mapping[str, np.ndarray]) -> list[GeneratedScene]:
-    """The answers of a generating signature, without padding; needs the outputs named in `OUTPUTS`."""
-    answers = []
-    for b, scene in enumerate(scenes):
-        n = len(scene.objects)
-        answers.append(
-            GeneratedScene(
-                image=_decoded(outputs["png_bytes"][b]),
-                boxes=np.asarray(outputs["boxes"][b, :n]),
-                patches=np.stack([_decoded(png) for png in outputs["patch_png_bytes"][b, :n]]),
-                patch_ids=np.asarray(outputs["patch_ids"][b, :n]),
-                sources=[source.decode() for source in outputs["patch_source"][b, :n]],
-                licenses=[license.decode() for license in outputs["patch_license"][b, :n]],
-            )
-        )
+    """The answers of a generating signature, without padding; needs the outputs `OUTPUTS`, and `ERROR` if there is one.
+
+    Raises:
+      RefusedScenesError: some scenes were refused; it has the answers for the others.
+    """
+    refused = refusals(outputs)
+    answers = [None if b in refused else _answer(outputs, b, len(scene.objects)) for b, scene in enumerate(scenes)]
+    return require_all(answers, refused)
+
+
+def refusals(outputs: Mapping[str, np.ndarray]) -> dict[int, str]:
+    """Why scenes were refused, by their positions; empty where all were answered."""
+    said = enumerate(outputs.get(ERROR, ()))
+    return {b: sentence_at(b, bounded(sentence.decode("utf-8", "replace"))) for b, sentence in said if sentence}
+
+
+def require_all(answers, refused: Mapping[int, str]):
+    """The answers, where all scenes have one.
+
+    Raises:
+      RefusedScenesError: some were refused.
+    """
+    if refused:
+        raise RefusedScenesError(answers, refused)
     return answers
 
 
-def _decoded(png: bytes) -> np.ndarray:
+def sentence_at(position: int, sentence: str) -> str:
+    """A sentence about a scene with its position in a call or a file, instead of another or none."""
+    return re.sub(rf"^({ANY_SCENE}|Scene \d+)\b", f"Scene {position}", sentence)
+
+
+def _answer(outputs: Mapping[str, np.ndarray], b: int, n: int) -> GeneratedScene:
+    return GeneratedScene(
+        image=decoded(outputs["png_bytes"][b]),
+        boxes=np.asarray(outputs["boxes"][b, :n]),
+        patches=np.stack([decoded(png) for png in outputs["patch_png_bytes"][b, :n]]),
+        patch_ids=np.asarray(outputs["patch_ids"][b, :n]),
+        sources=[source.decode() for source in outputs["patch_source"][b, :n]],
+        licenses=[license.decode() for license in outputs["patch_license"][b, :n]],
+    )
+
+
+def decoded(png: bytes) -> np.ndarray:
+    """The pixels uint8 [H, W, 3] of a PNG."""
     return np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB"))
 
 

@@ -68,6 +68,15 @@ def tiny_export(tiny_workspace, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def scene_export(tiny_workspace, tmp_path_factory):
+    """As `tiny_export`, of a model whose bad scenes answer for themselves; tests must not write to it."""
+    from export.refusals import SCENE
+    from export.saved_model import export
+
+    return _made_once(tmp_path_factory, "by_scene", lambda directory: export(tiny_workspace, directory, mode=SCENE))
+
+
+@pytest.fixture(scope="session")
 def loaded_export(tiny_export):
     """Version 1 of `tiny_export`, loaded; TensorFlow never gives the memory of a loaded model back."""
     return tf.saved_model.load(str(tiny_export / "1"))

@@ -31,9 +31,9 @@ class Target(NamedTuple):
     model: Optional[ServedModel]
 
 
-@functools.lru_cache(maxsize=1)
-def _served(directory) -> ServedModel:
-    """Loaded once for all tests of a process."""
+@functools.lru_cache(maxsize=2)
+def served(directory) -> ServedModel:
+    """A folder's newest version, loaded once for all tests of a process."""
     return ServedModel(directory, "rgan_tf", limits=Limits())
 
 
@@ -41,7 +41,7 @@ def _served(directory) -> ServedModel:
 def running(request):
     """The target that a fixture's request asks for."""
     if request.param == "development":
-        model = _served(request.getfixturevalue("tiny_export"))
+        model = served(request.getfixturevalue("tiny_export"))
         with DevelopmentServer(model) as server:
             yield Target(server.address, server.rest_url, model)
     else:

@@ -92,7 +92,7 @@ def test_no_room_is_tried_again_after_growing_pauses(code):
 
 def test_pauses_differ_between_clients(monkeypatch):
     pauses = []
-    monkeypatch.setattr("export.client.time.sleep", pauses.append)
+    monkeypatch.setattr("export.connection.time.sleep", pauses.append)
     for _ in range(4):
         with ScriptedServer(["UNAVAILABLE"]) as server, GenerationClient(server.address) as client:
             client.predict("", X)

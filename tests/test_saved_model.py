@@ -220,8 +220,10 @@ def test_in_a_session_as_tensorflow_serving_runs_it(loaded_export, tiny_export):
         assert sentence == "The input boxes has the shape [3, 5, 4]; it must be [batch, 4, 4]."
 
 
-def test_graph_has_stock_operations_only(tiny_export):
-    meta = saved_model_pb2.SavedModel.FromString((tiny_export / "1" / "saved_model.pb").read_bytes()).meta_graphs[0]
+@pytest.mark.parametrize("export", ["tiny_export", "scene_export"])
+def test_graph_has_stock_operations_only(export, request):
+    content = (request.getfixturevalue(export) / "1" / "saved_model.pb").read_bytes()
+    meta = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0]
     functions = meta.graph_def.library.function
     operations = {node.op for function in functions for node in function.node_def} | {n.op for n in meta.graph_def.node}
     assert not [op for op in operations if "PyFunc" in op or "scann" in op.lower() or "Addons" in op]

@@ -123,6 +123,11 @@ def test_batching_changes_nothing_else():
     assert set(batching) - set(plain) == {"enable_batching", "batching_parameters_file", "grpc_max_threads"}
 
 
+def test_batching_names_the_export_it_wants():
+    for name in ("compose.batching.yaml", "batching.config"):
+        assert "--refusals=scene" in (FOLDER / name).read_text()
+
+
 def test_compose_exposes_nothing_beyond_this_machine_and_mounts_read_only():
     found = service("compose.yaml")
     assert found["image"] == "tensorflow/serving:2.15.1"

@@ -41,7 +41,7 @@ def check(
     stages = [stage for stage in stages if not workspace.is_current(stage, config)]
     replicas = strategy.num_replicas_in_sync
     if "retrievegan" in stages:
-        _check_feature_network(config)
+        check_feature_network(config)
     trainings = [stage for stage in stages if stage in _TRAININGS]
     for stage in trainings:
         _check_share(config, stage, replicas)
@@ -64,7 +64,13 @@ def machine_memory() -> int:
     return min(limits)
 
 
-def _check_feature_network(config: ExperimentConfig) -> None:
+def disk_usage(folder: pathlib.Path):
+    """`shutil.disk_usage` of where a folder lies, or will."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.resolve().parents) if path.exists()))
+
+
+def check_feature_network(config: ExperimentConfig) -> None:
+    """Raises `FeatureWeightsError` where the perceptual network is a file that is not there."""
     network = config.losses.feature_network
     if not network.handle:
         feature_weights.check_source(network.weights)
@@ -99,8 +105,7 @@ def _check_memory(estimate: MemoryEstimate, on_gpus: bool) -> None:
 
 def _check_disk(estimate: MemoryEstimate, root: pathlib.Path) -> None:
     """The size of the whole disk counts, not what is free: part of the workspace may lie there already."""
-    there = next(path for path in (root, *root.resolve().parents) if path.exists())
-    total = shutil.disk_usage(there).total
+    total = disk_usage(root).total
     if estimate.disk > _CERTAIN * total:
         raise ConfigError(
             f"By this configuration the workspace would take about {estimate.disk / _GIB:.0f} GiB, and the disk of "

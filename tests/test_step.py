@@ -8,6 +8,7 @@ from gpu_operations import complaints
 from shrunk_configs import distinct, shrunk
 
 from pipelines.input_pipeline import training_batches
+from rgan_tf.config import LOSS_TERMS
 from rgan_tf.training import artifacts
 from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
 
@@ -70,12 +71,6 @@ def first_step(workspace, config):
     return terms, trainer._compiled_step.get_concrete_function(batch)
 
 
-@pytest.fixture(scope="module")
-def terms(tiny_workspace):
-    """The first step's terms in plain float32."""
-    return first_step(tiny_workspace, tiny_config())[0]
-
-
 @pytest.fixture(scope="module", params=distinct().items(), ids=lambda item: item[0])
 def shipped(request, tiny_workspace):
     """A shipped configuration made tiny: its file, and the terms and the function of its first step in float32."""
@@ -134,10 +129,9 @@ def test_leaving_padding_out_changes_no_term_and_no_gradient(tiny_workspace):
             np.testing.assert_allclose(skipped[name], padded[name], atol=1e-4 * scale, err_msg=name)
 
 
-def test_terms_have_every_loss_raw_and_weighted(terms):
-    from rgan_tf.config import LOSS_TERMS
-
-    config = tiny_config()
+def test_terms_have_every_loss_raw_and_weighted(shipped):
+    path, terms, _ = shipped
+    config = shrunk(path)
     assert {f"loss/{name}" for name in LOSS_TERMS} <= set(terms)
     for name in LOSS_TERMS:
         assert terms[f"weighted/{name}"] == pytest.approx(

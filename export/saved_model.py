@@ -19,6 +19,7 @@ import tensorflow as tf
 from export import model_card, signatures, warm_up
 from export.request_checks import SceneReader
 from export.served_bank import ENCODINGS, ServedBank, embedder, exported_rows
+from rgan_tf import locks
 from rgan_tf.errors import UserError
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace
@@ -42,8 +43,18 @@ def export(
 
     Raises:
       UserError: the version exists, or fewer patches are allowed than there are categories.
-      WorkspaceError: the workspace is not trained.
+      WorkspaceError: the workspace is not trained, or another process writes to it or to `output`.
     """
+    # The workspace is read for minutes, file by file, and must be of one piece: nobody may write to it meanwhile, while
+    # others may read. `output` is written: two exports would choose the same version, and clear each other's away.
+    versions = pathlib.Path(output).resolve()
+    with locks.reading(workspace.root), locks.writing(versions.parent, versions.name):
+        return _export(workspace, output, version, encoding, max_patches)
+
+
+def _export(
+    workspace: Workspace, output, version: Optional[int], encoding: str, max_patches: Optional[int]
+) -> pathlib.Path:
     folder = _free_version(pathlib.Path(output), version)
     config, names = workspace.trained_config(), artifacts.vocabulary(workspace)
     bank = artifacts.open_bank(workspace)

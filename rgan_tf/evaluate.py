@@ -12,6 +12,7 @@ from rgan_tf import commands  # isort: split
 
 import tensorflow as tf
 
+from rgan_tf import locks
 from rgan_tf.evaluation import records, scoring
 from rgan_tf.evaluation.pictures import split_drawing
 from rgan_tf.evaluation.report.page import write_report
@@ -31,9 +32,15 @@ def evaluate(
       overrides: of the training's configuration, fields of `evaluation`.
 
     Raises:
-      WorkspaceError: the workspace is not trained.
+      WorkspaceError: the workspace is not trained, or another process evaluates it or takes patches out of it.
       UserError: an argument is not known, or a network cannot be had.
     """
+    # Of the evaluation alone: a training may go on meanwhile, of which this measures the newest checkpoint.
+    with locks.writing(workspace.root, "evaluation"):
+        return _evaluate(workspace, setting, lpips_weights, overrides)
+
+
+def _evaluate(workspace: Workspace, setting: scoring.Setting, lpips_weights: str, overrides: str) -> list[dict]:
     started = time.monotonic()
     config = workspace.trained_config(overrides)
     runtime.prepare(config.runtime)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from absl import logging
 
 from rgan_tf import config as config_lib
-from rgan_tf.errors import UserError
+from rgan_tf.errors import WorkspaceError
 
 # In the order in which they run; each with the stages it reads.
 STAGES: dict[str, tuple[str, ...]] = {
@@ -30,10 +30,6 @@ STAGES: dict[str, tuple[str, ...]] = {
 _MANIFEST = "manifest.json"
 # Fields that say how a run reports, not what it learns.
 _REPORTING = ("summary_interval", "panel_interval", "checkpoint_interval", "keep_checkpoints")
-
-
-class WorkspaceError(UserError):
-    """A workspace that lacks what is asked of it; the message says which command makes it."""
 
 
 class Workspace:

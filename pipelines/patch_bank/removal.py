@@ -17,6 +17,7 @@ import numpy as np
 from pipelines.patch_bank import ledger as ledger_lib
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank, PatchBankError
 from pipelines.patch_bank.ledger import LEDGER, RemovedPatch
+from rgan_tf import locks
 from rgan_tf.workspace import Workspace
 
 # The category comes first: from then on a row is known by it, when picture and box are gone and the rest is not yet.
@@ -72,8 +73,14 @@ def remove(workspace: Workspace, ids_path) -> list[str]:
     Raises:
       PatchBankError: the file is no list of the bank's patches, or the ledger cannot be read: nothing was changed. Or a
         file could not be written: the same call finishes the removal when it can be.
-      WorkspaceError: the workspace has no bank.
+      WorkspaceError: the workspace has no bank, or another process writes to it or evaluates it: figures of a bank that
+        changes meanwhile would be of neither.
     """
+    with locks.writing(workspace.root), locks.writing(workspace.root, "evaluation"):
+        return _remove(workspace, ids_path)
+
+
+def _remove(workspace: Workspace, ids_path) -> list[str]:
     directory = workspace.directory("patch_bank")
     bank, named, ledger = PatchBank.open(directory), read_ids(ids_path), ledger_lib.read_ledger(workspace.root)
     rows, gone = _rows(bank, named, ids_path), bank.removed

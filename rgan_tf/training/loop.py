@@ -259,6 +259,5 @@ def restore_model(directory, group: str, model: tf.keras.Model, config: config_l
 
 def _own_directory(directory, strategy: tf.distribute.Strategy) -> str:
     """The run's own folder for the chief; other workers, who must take part in saving, write to one of their own."""
-    if runtime.is_chief(strategy):
-        return str(directory)
-    return f"{directory}/.worker-{strategy.cluster_resolver.task_id}"
+    part = runtime.own_part(strategy)
+    return f"{directory}/.{part}" if part else str(directory)

@@ -34,6 +34,7 @@ from pipelines import input_pipeline
 from pipelines.input_pipeline import SceneSource
 from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
+from rgan_tf import locks
 from rgan_tf.evaluation.metrics.averages import EvaluationError
 from rgan_tf.ops import pixels
 from rgan_tf.progress import progress_bar
@@ -107,10 +108,13 @@ def trained(config: config_lib.ExperimentConfig, workspace: Workspace) -> InDoma
     directory = workspace.root / "evaluation" / "in_domain" / mark
     if not directory.exists():
         settings = config.evaluation.in_domain
-        _train(model, _Examples.read(source, categories, settings.max_scenes), settings)
-        validation = _Examples.read(dataclasses.replace(source, split="validation"), categories)
-        notes = {"label": "style" if styles else "largest object", **_quality(model, validation)}
-        _save(model, notes, directory)
+        # An ablation's workspaces share the folder.
+        shared = directory.parent.resolve()
+        with locks.writing(shared.parent, shared.name):
+            _train(model, _Examples.read(source, categories, settings.max_scenes), settings)
+            validation = _Examples.read(dataclasses.replace(source, split="validation"), categories)
+            notes = {"label": "style" if styles else "largest object", **_quality(model, validation)}
+            _save(model, notes, directory)
     return InDomainClassifier(model, _load(model, directory))
 
 

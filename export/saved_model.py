@@ -19,7 +19,7 @@ import tensorflow as tf
 from export import model_card, signatures, warm_up
 from export.request_checks import SceneReader
 from export.served_bank import ENCODINGS, ServedBank, embedder, exported_rows
-from rgan_tf import locks
+from rgan_tf import export_files, locks
 from rgan_tf.errors import UserError
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace
@@ -77,6 +77,7 @@ def _export(
     warm_up.write(extra / "tf_serving_warmup_requests", functions, scene)
     card = model_card.write_card(workspace, config, names, bank, rows, encoding)
     (extra / "model_card.md").write_text(card, encoding="utf-8")
+    export_files.record(saved)
     try:
         saved.rename(folder)
     except OSError as error:

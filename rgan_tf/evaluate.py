@@ -16,7 +16,7 @@ from rgan_tf import locks
 from rgan_tf.evaluation import records, scoring
 from rgan_tf.evaluation.pictures import split_drawing
 from rgan_tf.evaluation.report.page import write_report
-from rgan_tf.training import runtime
+from rgan_tf.training import artifacts, runtime
 from rgan_tf.workspace import Workspace
 
 
@@ -47,10 +47,13 @@ def _evaluate(workspace: Workspace, setting: scoring.Setting, lpips_weights: str
     # Ampere GPUs would round matrix products to ten bits, and scores with them.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     step = split_drawing.checkpoint_step(workspace)
-    found = scoring.score_split(workspace, config, setting, lpips_weights)
-    lines = records.append(workspace, config, setting, found.measurements, step, time.monotonic() - started)
-    _write_scalars(workspace, lines, step)
-    page = write_report(workspace, lines, found)
+    # Before the work: a line after a damaged one would be lost with it.
+    records.check(workspace)
+    with artifacts.reading(workspace):
+        found = scoring.score_split(workspace, config, setting, lpips_weights)
+        lines = records.append(workspace, config, setting, found.measurements, step, time.monotonic() - started)
+        _write_scalars(workspace, lines, step)
+        page = write_report(workspace, lines, found)
     for reason in found.left_out:
         print(f"left out: {reason}")
     print(f"The report is {page}")

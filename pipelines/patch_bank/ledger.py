@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 from pipelines.patch_bank.bank import PatchBankError
+from rgan_tf import integrity
 
 LEDGER = "removed_patches.json"
 _FORMAT = 1
@@ -28,7 +29,7 @@ def read_ledger(root) -> list[RemovedPatch]:
     """
     path = pathlib.Path(root) / LEDGER
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = integrity.unsealed(json.loads(path.read_text(encoding="utf-8")))
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']!r}, this version reads {_FORMAT}")
         return [_parse(patch) for patch in content["patches"]]
@@ -48,7 +49,7 @@ def _parse(patch: dict) -> RemovedPatch:
 
 def write_ledger(root: pathlib.Path, ledger: Sequence[RemovedPatch]) -> None:
     """Puts a ledger in the place of the one in a workspace's root."""
-    content = {"format": _FORMAT, "patches": [line._asdict() for line in ledger]}
+    content = integrity.sealed({"format": _FORMAT, "patches": [line._asdict() for line in ledger]})
     replace_file(root / LEDGER, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
 
 

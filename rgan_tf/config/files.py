@@ -58,7 +58,7 @@ def _read_layers(path: pathlib.Path) -> list[dict]:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader) or {}
     except OSError as error:
         raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"The configuration {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"The configuration {path} must hold keys and values, not a {type(content).__name__}.")

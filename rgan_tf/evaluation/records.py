@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 
 from rgan_tf import config as config_lib
+from rgan_tf import integrity
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation.scoring import Measurement, Setting
 from rgan_tf.workspace import Workspace, fingerprint
@@ -49,8 +50,18 @@ def append(
     path = workspace.root / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        file.writelines(json.dumps(integrity.sealed(line), allow_nan=False) + "\n" for line in lines)
     return lines
+
+
+def check(workspace: Workspace) -> None:
+    """Reads what a workspace's file holds, if it has one.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    if (workspace.root / FILE).exists():
+        read(workspace)
 
 
 def read(workspace: Workspace) -> list[dict]:
@@ -61,13 +72,18 @@ def read(workspace: Workspace) -> list[dict]:
     """
     path = workspace.root / FILE
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        text = path.read_text(encoding="utf-8")
+        if text and not text.endswith("\n"):
+            raise ValueError("its last line is cut short")
+        return [integrity.unsealed(json.loads(line)) for line in text.splitlines()]
     except FileNotFoundError as error:
         raise UserError(
             f"{workspace.root} was not evaluated; run python -m rgan_tf.evaluate --workspace={workspace.root} first."
         ) from error
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); mend or remove the line.") from error
+        raise UserError(f"{path} is damaged ({error}); mend or remove the line, and evaluate again.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); mend that, or remove it.") from error
 
 
 def newest(lines: Sequence[dict]) -> dict[str, dict]:

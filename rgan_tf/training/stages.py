@@ -71,7 +71,8 @@ class StageRunner:
         print(f"{name}: running", flush=True)
         # Initial weights depend on the seed alone, not on which stages ran before in this process.
         tf.keras.utils.set_random_seed(self.config.training_seed if name == "retrievegan" else self.config.seed)
-        self._stages[name]()
+        with artifacts.reading(self.workspace):
+            self._stages[name]()
 
     def _check_inputs(self, stage: str) -> None:
         stale = [name for name in STAGES[stage] if not self.workspace.is_current(name, self.config)]

@@ -43,14 +43,14 @@ def append(
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "seconds": round(seconds, 1),
     }
-    lines = [{"name": m.name, **m._asdict(), **common} for m in measurements]
+    lines = [integrity.sealed({"name": m.name, **m._asdict(), **common}) for m in measurements]
     broken = [line["name"] for line in lines if not math.isfinite(line["value"])]
     if broken:
         raise UserError(f"{broken[0]} is not finite; the model or the network that measures it has diverged.")
     path = workspace.root / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(integrity.sealed(line), allow_nan=False) + "\n" for line in lines)
+        file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
     return lines
 
 
@@ -75,7 +75,10 @@ def read(workspace: Workspace) -> list[dict]:
         text = path.read_text(encoding="utf-8")
         if text and not text.endswith("\n"):
             raise ValueError("its last line is cut short")
-        return [integrity.unsealed(json.loads(line)) for line in text.splitlines()]
+        lines = [json.loads(line) for line in text.splitlines()]
+        for line in lines:
+            integrity.unsealed(line)
+        return lines
     except FileNotFoundError as error:
         raise UserError(
             f"{workspace.root} was not evaluated; run python -m rgan_tf.evaluate --workspace={workspace.root} first."

@@ -230,7 +230,7 @@ class SplitScores:
             path.parent.mkdir(parents=True, exist_ok=True)
             # An ablation's workspaces share the folder.
             shared = path.parent.resolve()
-            with locks.writing(shared.parent, shared.name):
+            with locks.writing(shared.parents[1], shared.name):
                 images = real_images(source, count)
                 found = collect(self._extract, images, self._config.evaluation.splits, f"real {source.split}")
                 found.save(path, key)

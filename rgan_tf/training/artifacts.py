@@ -11,6 +11,7 @@ from google.protobuf import json_format
 from pipelines import datasets
 from pipelines.input_pipeline import BankReader, SceneSource
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank, PatchBankError, candidate_lists
+from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
 from rgan_tf.errors import UserError
 from rgan_tf.models.discriminators import ObjectDiscriminator
@@ -47,8 +48,9 @@ def scene_source(
     try:
         builder = datasets.make_builder(config.data, str(directory))
         source = SceneSource(builder, split, config.data, config.seed if seed is None else seed)
-        if not source.size:
-            raise ValueError(f"it has no scene for {split}")
+        # Read when they are asked for.
+        if not source.size or STYLE_NAMES not in builder.info.metadata:
+            raise ValueError(f"it has no scene for {split}, or no names")
     except UserError:
         raise
     except (OSError, ValueError, KeyError, AttributeError, AssertionError, json_format.ParseError) as error:
@@ -82,6 +84,12 @@ def reading(workspace: Workspace) -> Iterator[None]:
                     f"The records {path} are damaged ({sentence_of(damage.message)}); "
                     f"{workspace.make_again('dataset')}."
                 ) from error
+        # Whole records, but fewer than there were.
+        if isinstance(error, tf.errors.FailedPreconditionError) and "expected to contain" in error.message:
+            raise WorkspaceError(
+                f"The records in {workspace.root / 'dataset'} are damaged ({sentence_of(error.message)}); "
+                f"{workspace.make_again('dataset')}."
+            ) from error
         raise
 
 

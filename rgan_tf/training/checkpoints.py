@@ -21,7 +21,7 @@ from rgan_tf.runtime_messages import sentence_of
 
 NAME = "checkpoint"
 _MAIN = "retrievegan"
-_FILE = re.compile(rf"({NAME}-[0-9]+)\.(index|data-[0-9]{{5}}-of-[0-9]{{5}})")
+_FILE = re.compile(r"(.+-[0-9]+)\.(index|data-[0-9]{5}-of-[0-9]{5})")
 
 
 def newest(directory) -> Optional[pathlib.Path]:
@@ -85,7 +85,7 @@ def step(name) -> int:
 def _on_disk(directory: pathlib.Path) -> dict[str, list[str]]:
     """Endings of the files of each checkpoint that has any."""
     found: dict[str, list[str]] = {}
-    for path in sorted(directory.glob(f"{NAME}-*")):
+    for path in sorted(directory.glob("*-*")):
         match = _FILE.fullmatch(path.name)
         if match:
             found.setdefault(match[1], []).append(match[2])
@@ -102,7 +102,7 @@ def _named(directory: pathlib.Path) -> list[str]:
     names = [pathlib.PurePath(path).name for path in state.all_model_checkpoint_paths]
     # TensorFlow says the newest twice.
     consistent = names and pathlib.PurePath(state.model_checkpoint_path).name == names[-1]
-    return names if consistent and re.fullmatch(rf"{NAME}-[0-9]+", names[-1]) else []
+    return names if consistent and re.fullmatch(".+-[0-9]+", names[-1]) else []
 
 
 def _is_finished(directory: pathlib.Path) -> bool:

@@ -111,7 +111,7 @@ def trained(config: config_lib.ExperimentConfig, workspace: Workspace) -> InDoma
         settings = config.evaluation.in_domain
         # An ablation's workspaces share the folder.
         shared = directory.parent.resolve()
-        with locks.writing(shared.parent, shared.name):
+        with locks.writing(shared.parents[1], shared.name):
             _train(model, _Examples.read(source, categories, settings.max_scenes), settings)
             validation = _Examples.read(dataclasses.replace(source, split="validation"), categories)
             notes = {"label": "style" if styles else "largest object", **_quality(model, validation)}

@@ -6,8 +6,6 @@ its part of the configuration and the fingerprints of its inputs, and what its f
 """
 
 import contextlib
-import hashlib
-import json
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -18,16 +16,8 @@ from absl import logging
 from rgan_tf import config as config_lib
 from rgan_tf import integrity
 from rgan_tf.errors import WorkspaceError
+from rgan_tf.fingerprints import STAGES, fingerprint, hash_of, part_of
 
-# In the order in which they run; each with the stages it reads.
-STAGES: dict[str, tuple[str, ...]] = {
-    "dataset": (),
-    "graph_encoder": ("dataset",),
-    "patch_bank": ("dataset", "graph_encoder"),
-    "candidates": ("patch_bank",),
-    "cooccurrence": ("patch_bank",),
-    "retrievegan": ("candidates", "cooccurrence"),
-}
 _MANIFEST = "manifest.json"
 _PENDING = "pending.json"
 _CONFIG = "config.yaml"
@@ -35,8 +25,6 @@ _CONFIG = "config.yaml"
 # files are unfinished ones.
 _SELF_CHECKED = ("*.tfrecord*", "patches.npy")
 _UNRECORDED = ("checkpoint", "events.out.", ".")
-# Fields that say how a run reports, not what it learns.
-_REPORTING = ("summary_interval", "panel_interval", "checkpoint_interval", "keep_checkpoints")
 
 
 class Workspace:
@@ -88,7 +76,7 @@ class Workspace:
         """Whether a stage before the main training was made from its inputs as they lie here, by any configuration."""
         manifest = self._manifest(self.root / stage)
         inputs = [self._manifest(self.root / name).get("fingerprint") for name in STAGES[stage]]
-        return manifest.get("fingerprint") == _hash(manifest.get("configuration"), inputs)
+        return manifest.get("fingerprint") == hash_of(manifest.get("configuration"), inputs)
 
     def partial(self, stage: str) -> pathlib.Path:
         """The folder in which a stage is made, and which a killed run leaves behind."""
@@ -109,7 +97,7 @@ class Workspace:
         integrity.write_json(partial / _PENDING, mark)
         yield partial
         (partial / _PENDING).unlink()
-        manifest = {**mark, "stage": stage, "configuration": _part(stage, config), "files": _describe(partial)}
+        manifest = {**mark, "stage": stage, "configuration": part_of(stage, config), "files": _describe(partial)}
         integrity.write_json(partial / _MANIFEST, manifest)
         final = self.root / stage
         if final.exists():
@@ -137,7 +125,9 @@ class Workspace:
         if earlier.exists():
             earlier.rename(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        config_lib.save_config(config, directory / _CONFIG)
+        beside = (directory / _CONFIG).with_suffix(".tmp")
+        config_lib.save_config(config, beside)
+        beside.replace(directory / _CONFIG)
         mark["files"] = integrity.describe(directory, [directory / _CONFIG])
         integrity.write_json(directory / _MANIFEST, {**mark, "steps": self._manifest(directory).get("steps", 0)})
         yield directory
@@ -216,45 +206,6 @@ class Workspace:
 
     def _command(self) -> str:
         return f"python -m rgan_tf.train --config_file=… --workspace={self.root}"
-
-
-def fingerprint(stage: str, config: config_lib.ExperimentConfig) -> str:
-    """A short hash of all that a stage's result depends on: its configuration and, in turn, its inputs'."""
-    return _hash(_part(stage, config), [fingerprint(name, config) for name in STAGES[stage]])
-
-
-def _hash(part, inputs) -> str:
-    content = {"part": part, "inputs": inputs}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _part(stage: str, config: config_lib.ExperimentConfig) -> dict:
-    """The part of the configuration that a stage itself depends on."""
-    tree = config.as_dict()
-    if stage == "dataset":
-        return {"data": _without(tree["data"], "max_triples", "shuffle_buffer")}
-    if stage in ("graph_encoder", "cooccurrence"):
-        part = {**tree[stage], "training": _without(tree[stage]["training"], *_REPORTING)}
-        return {stage: part, "data": tree["data"], "seed": config.seed}
-    if stage == "patch_bank":
-        return {stage: tree[stage]}
-    if stage == "candidates":
-        return {stage: _without(tree[stage], "k_train")}
-    rooms = {name: tree[name] for name in ("retrieval", "generator", "discriminators", "losses")}
-    rooms["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
-    training = _without(tree["training"], "steps", *_REPORTING)
-    return {**rooms, "training": training, "k_train": config.candidates.k_train, "seed": config.training_seed}
-
-
-def _read_fields(network: dict) -> dict:
-    """The fields that the feature network is made from: VGG19 reads none of a handle's, and the other way round."""
-    if network["handle"]:
-        return _without(network, "weights")
-    return _without(network, "handle", "signature", "input_range", "input_size")
-
-
-def _without(tree: dict, *keys: str) -> dict:
-    return {key: value for key, value in tree.items() if key not in keys}
 
 
 def _describe(directory: pathlib.Path) -> dict[str, dict]:

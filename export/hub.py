@@ -17,6 +17,7 @@ from tqdm.utils import CallbackIOWrapper
 
 from rgan_tf import commands  # isort: split
 
+from rgan_tf import export_files
 from rgan_tf.errors import UserError
 from rgan_tf.progress import progress_bar
 
@@ -78,22 +79,27 @@ def pack(model, output, handle: str = "", asset_path: str = "") -> pathlib.Path:
       asset_path: where the archive will be found; by default its file name.
 
     Raises:
+      DamageError: a file of the model is damaged.
       UserError: the model is none of ours, or the output is not named as an archive or cannot be written.
     """
     model, output = pathlib.Path(model), pathlib.Path(output)
     if not output.name.endswith(_ENDING):
         raise UserError(f"--output={output} must end in {_ENDING}, by which TF Hub knows an archive.")
+    # It is read as a whole, and goes out into the world.
+    export_files.check(model, everything=True)
     try:
         card = (model / "assets.extra" / "model_card.md").read_text(encoding="utf-8")
         files = [model / "assets" / f"{kind}.txt" for kind in ("objects", "predicates")]
         names = [file.read_text(encoding="utf-8").splitlines() for file in files]
+        example = {"objects": json.dumps([names[0][1], names[0][-1]]), "predicate": json.dumps(names[1][1])}
     except OSError as error:
         raise UserError(f"{model} is no model that rgan_tf exported ({error.strerror}: {error.filename}).") from error
+    except (UnicodeDecodeError, IndexError) as error:
+        raise UserError(f"{model} has a card or names that are damaged ({error}); export it again.") from error
     page = _PAGE.format(
         handle=handle or f"rgan_tf/{model.resolve().parent.name}/{model.resolve().name}",
         asset_path=asset_path or output.name,
-        objects=json.dumps([names[0][1], names[0][-1]]),
-        predicate=json.dumps(names[1][1]),
+        **example,
         # Its headings go one level down, under the page's own.
         card=re.sub(r"(?m)^(#+ )", r"#\1", card),
     )

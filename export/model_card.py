@@ -1,8 +1,6 @@
 """The model card that travels with an exported model: its data, the licences of its patches, its figures."""
 
 import collections
-import json
-import pathlib
 
 import numpy as np
 import yaml
@@ -11,6 +9,7 @@ from export import refusals
 from pipelines.patch_bank.bank import PatchBank
 from rgan_tf import __version__, scene_requests
 from rgan_tf import config as config_lib
+from rgan_tf.evaluation import records
 from rgan_tf.scene_graph import Vocabulary
 from rgan_tf.workspace import Workspace, fingerprint
 
@@ -21,7 +20,6 @@ _REFUSALS = {
     "All other outputs are zero or empty in the row of a refused scene: look at this one first. The other scenes are "
     "drawn as if they were alone.",
 }
-_METRICS = pathlib.Path("evaluation") / "metrics.jsonl"
 
 
 def write_card(
@@ -43,6 +41,9 @@ def write_card(
       rows: int [M], the bank's rows that are exported.
       encoding: of the exported patches.
       mode: one of `refusals.MODES`.
+
+    Raises:
+      UserError: the workspace's figures are damaged.
     """
     side, size = bank.patch_size, config.data.image_size
     sections = [
@@ -62,7 +63,7 @@ def write_card(
         "## Refusals",
         _REFUSALS[mode],
         "## Figures",
-        _figures(workspace.root / _METRICS),
+        _figures(workspace),
         "## Limits",
         "It draws what its data set shows, with that data set's biases. Patches are shown almost as they are: what "
         "people or things the source pictures show, the drawn ones show.",
@@ -85,15 +86,12 @@ def _license_counts(bank: PatchBank, rows: np.ndarray) -> list[tuple[str, str]]:
     return [(name or "not recorded", f"{count:,}") for name, count in sorted(counts.items(), key=lambda c: -c[1])]
 
 
-def _figures(path: pathlib.Path) -> str:
+def _figures(workspace: Workspace) -> str:
     """The newest value of every metric."""
-    if not path.is_file():
+    if not (workspace.root / records.FILE).is_file():
         return "The model was not evaluated before it was exported."
-    newest = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        newest[entry["name"]] = f"{entry['value']:.4g}"
-    return _table(("metric", "value"), sorted(newest.items()))
+    newest = records.newest(records.read(workspace))
+    return _table(("metric", "value"), sorted((name, f"{line['value']:.4g}") for name, line in newest.items()))
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

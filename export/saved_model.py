@@ -19,6 +19,7 @@ import tensorflow as tf
 from export import model_card, refusals, signatures, warm_up
 from export.request_checks import SceneReader
 from export.served_bank import ENCODINGS, ServedBank, embedder, exported_rows
+from rgan_tf import export_files, locks
 from rgan_tf.errors import UserError
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace
@@ -44,8 +45,18 @@ def export(
 
     Raises:
       UserError: the version exists, or fewer patches are allowed than there are categories.
-      WorkspaceError: the workspace is not trained.
+      WorkspaceError: the workspace is not trained, or another process writes to it or to `output`.
     """
+    # The workspace is read for minutes, file by file, and must be of one piece: nobody may write to it meanwhile, while
+    # others may read. `output` is written: two exports would choose the same version, and clear each other's away.
+    versions = pathlib.Path(output).resolve()
+    with locks.reading(workspace.root), locks.writing(versions.parent, versions.name):
+        return _export(workspace, output, version, encoding, max_patches, mode)
+
+
+def _export(
+    workspace: Workspace, output, version: Optional[int], encoding: str, max_patches: Optional[int], mode: str
+) -> pathlib.Path:
     folder = _free_version(pathlib.Path(output), version)
     config, names = workspace.trained_config(), artifacts.vocabulary(workspace)
     bank = artifacts.open_bank(workspace)
@@ -68,6 +79,7 @@ def export(
     warm_up.write(extra / "tf_serving_warmup_requests", functions, scene)
     card = model_card.write_card(workspace, config, names, bank, rows, encoding, mode)
     (extra / "model_card.md").write_text(card, encoding="utf-8")
+    export_files.record(saved)
     try:
         saved.rename(folder)
     except OSError as error:

@@ -37,12 +37,13 @@ def real_scene(
       UserError: there is none.
     """
     source = artifacts.scene_source(workspace, config, "test")
-    for batch in input_pipeline.evaluation_batches(source, 1):
-        objects, mask, triples, triple_mask = (
-            batch[name][0].numpy() for name in ("objects", "object_mask", "triples", "triple_mask")
-        )
-        if np.isin(objects[mask], held).all():
-            return unpad_scene(objects, mask, triples, triple_mask, names)
+    with artifacts.reading(workspace):
+        for batch in input_pipeline.evaluation_batches(source, 1):
+            objects, mask, triples, triple_mask = (
+                batch[name][0].numpy() for name in ("objects", "object_mask", "triples", "triple_mask")
+            )
+            if np.isin(objects[mask], held).all():
+                return unpad_scene(objects, mask, triples, triple_mask, names)
     raise UserError("The bank has patches for all objects of no test scene; build it from more scenes, or export more.")
 
 

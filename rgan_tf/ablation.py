@@ -17,6 +17,7 @@ from tqdm import tqdm
 from rgan_tf import commands  # isort: split
 
 from rgan_tf import config as config_lib
+from rgan_tf import locks
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation import records
 from rgan_tf.evaluation.paper_tables import rows as paper_tables
@@ -164,11 +165,13 @@ def main() -> None:
     """Trains, evaluates, prints and writes the table."""
     given = flags.FLAGS
     runs = plan(given.config_dir, given.workspace, given.seeds)
-    make_shared(runs, given.workspace)
-    train(runs)
-    evaluate(runs, given.split, given.samples_per_scene)
-    made = table(runs, given.split, given.samples_per_scene)
-    made.write(pathlib.Path(given.workspace) / "table2")
+    # The workspaces below have locks of their own, which the commands hold that it starts.
+    with locks.writing(given.workspace):
+        make_shared(runs, given.workspace)
+        train(runs)
+        evaluate(runs, given.split, given.samples_per_scene)
+        made = table(runs, given.split, given.samples_per_scene)
+        made.write(pathlib.Path(given.workspace) / "table2")
     print(made.markdown())
 
 

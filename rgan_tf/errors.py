@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     Every error of this package that a user can cause derives from it, and every command shows it as that sentence.
     """
+
+
+class WorkspaceError(UserError):
+    """A workspace that lacks what is asked of it, or is in use; the message says what makes it fit."""

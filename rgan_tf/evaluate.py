@@ -12,10 +12,11 @@ from rgan_tf import commands  # isort: split
 
 import tensorflow as tf
 
+from rgan_tf import locks
 from rgan_tf.evaluation import records, scoring
 from rgan_tf.evaluation.pictures import split_drawing
 from rgan_tf.evaluation.report.page import write_report
-from rgan_tf.training import runtime
+from rgan_tf.training import artifacts, runtime
 from rgan_tf.workspace import Workspace
 
 
@@ -31,19 +32,28 @@ def evaluate(
       overrides: of the training's configuration, fields of `evaluation`.
 
     Raises:
-      WorkspaceError: the workspace is not trained.
+      WorkspaceError: the workspace is not trained, or another process evaluates it or takes patches out of it.
       UserError: an argument is not known, or a network cannot be had.
     """
+    # Of the evaluation alone: a training may go on meanwhile, of which this measures the newest checkpoint.
+    with locks.writing(workspace.root, "evaluation"):
+        return _evaluate(workspace, setting, lpips_weights, overrides)
+
+
+def _evaluate(workspace: Workspace, setting: scoring.Setting, lpips_weights: str, overrides: str) -> list[dict]:
     started = time.monotonic()
     config = workspace.trained_config(overrides)
     runtime.prepare(config.runtime)
     # Ampere GPUs would round matrix products to ten bits, and scores with them.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     step = split_drawing.checkpoint_step(workspace)
-    found = scoring.score_split(workspace, config, setting, lpips_weights)
-    lines = records.append(workspace, config, setting, found.measurements, step, time.monotonic() - started)
-    _write_scalars(workspace, lines, step)
-    page = write_report(workspace, lines, found)
+    # Before the work: a line after a damaged one would be lost with it.
+    records.check(workspace)
+    with artifacts.reading(workspace):
+        found = scoring.score_split(workspace, config, setting, lpips_weights)
+        lines = records.append(workspace, config, setting, found.measurements, step, time.monotonic() - started)
+        _write_scalars(workspace, lines, step)
+        page = write_report(workspace, lines, found)
     for reason in found.left_out:
         print(f"left out: {reason}")
     print(f"The report is {page}")

@@ -7,11 +7,12 @@ from typing import Optional, Union
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 
 from pipelines import prefilter
 from pipelines.input_pipeline import to_device
 from pipelines.patch_bank.bank import PatchBankError
-from rgan_tf import scene_requests
+from rgan_tf import export_files, scene_requests
 from rgan_tf.errors import UserError
 from rgan_tf.ops import pixels
 from rgan_tf.runtime_messages import sentence_of
@@ -157,9 +158,11 @@ class SavedModelGenerator(SceneGenerator):
         """Loads the version in `folder`.
 
         Raises:
+          DamageError: a file of it is damaged.
           UserError: it is no SavedModel, or one of something else.
         """
         folder = pathlib.Path(folder)
+        export_files.check(folder)
         try:
             # The loaded object owns the variables that its signatures read.
             self._model = tf.saved_model.load(str(folder))
@@ -168,8 +171,9 @@ class SavedModelGenerator(SceneGenerator):
             self.max_objects = inputs["object_names"].shape[1]
             self.max_triples = inputs["subjects"].shape[1]
             names = [(folder / "assets" / f"{kind}.txt").read_text().splitlines() for kind in ("objects", "predicates")]
-        except (OSError, KeyError, tf.errors.OpError) as error:
-            raise UserError(f"{folder} holds no model that rgan_tf exported ({error}); export one.") from error
+        except (OSError, LookupError, ValueError, RuntimeError, message.DecodeError, tf.errors.OpError) as error:
+            reason = sentence_of(str(error))
+            raise UserError(f"{folder} holds no model that rgan_tf exported ({reason}); export one.") from error
         self.vocabulary = Vocabulary(*map(tuple, names))
 
     def draw(self, scenes: Sequence[SceneGraph], seed: int) -> list[GeneratedScene]:
@@ -194,13 +198,11 @@ def load(path) -> SceneGenerator:
       UserError: it is none of these.
     """
     path = pathlib.Path(path)
-    if (path / "saved_model.pb").is_file():
+    if export_files.is_version(path):
         return SavedModelGenerator(path)
     if (path / "retrievegan").is_dir():
         return WorkspaceGenerator(Workspace(path))
-    versions = [
-        folder for folder in path.glob("[0-9]*") if folder.name.isdigit() and (folder / "saved_model.pb").is_file()
-    ]
+    versions = [folder for folder in path.glob("[0-9]*") if folder.name.isdigit() and export_files.is_version(folder)]
     if not versions:
         raise UserError(f"{path} is neither a trained workspace nor an exported model; train or export one.")
     return SavedModelGenerator(max(versions, key=lambda folder: int(folder.name)))

@@ -1,39 +1,30 @@
 """Where every artifact of an experiment lives, and whether it is current.
 
 A workspace is one directory. Each stage owns one folder in it, made whole or not at all: work goes on in a hidden
-folder beside it, which gets its name when it is done. A manifest keeps the fingerprint of what the stage was made from:
-its part of the configuration and the fingerprints of its inputs.
+folder beside it, which gets its name when it is done. A manifest keeps the fingerprint of what the stage was made from,
+its part of the configuration and the fingerprints of its inputs, and what its files were (`integrity`).
 """
 
 import contextlib
-import hashlib
-import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator
+from typing import Optional
 
 from absl import logging
 
 from rgan_tf import config as config_lib
-from rgan_tf.errors import UserError
+from rgan_tf import integrity
+from rgan_tf.errors import WorkspaceError
+from rgan_tf.fingerprints import STAGES, fingerprint, hash_of, part_of
 
-# In the order in which they run; each with the stages it reads.
-STAGES: dict[str, tuple[str, ...]] = {
-    "dataset": (),
-    "graph_encoder": ("dataset",),
-    "patch_bank": ("dataset", "graph_encoder"),
-    "candidates": ("patch_bank",),
-    "cooccurrence": ("patch_bank",),
-    "retrievegan": ("candidates", "cooccurrence"),
-}
 _MANIFEST = "manifest.json"
-# Fields that say how a run reports, not what it learns.
-_REPORTING = ("summary_interval", "panel_interval", "checkpoint_interval", "keep_checkpoints")
-
-
-class WorkspaceError(UserError):
-    """A workspace that lacks what is asked of it; the message says which command makes it."""
+_PENDING = "pending.json"
+_CONFIG = "config.yaml"
+# Records and patches have a checksum each. TensorFlow checks its checkpoints, nothing is made from curves, and hidden
+# files are unfinished ones.
+_SELF_CHECKED = ("*.tfrecord*", "patches.npy")
+_UNRECORDED = ("checkpoint", "events.out.", ".")
 
 
 class Workspace:
@@ -44,10 +35,11 @@ class Workspace:
         self.root = pathlib.Path(root)
 
     def directory(self, stage: str) -> pathlib.Path:
-        """The folder of a finished stage.
+        """The folder of a finished stage, its files held against what was written.
 
         Raises:
           WorkspaceError: the stage has not been run.
+          DamageError: a file is not as the stage left it.
         """
         if stage == "retrievegan":
             ready = any((self.root / stage).glob("checkpoint*"))
@@ -58,20 +50,33 @@ class Workspace:
                 f"The workspace {self.root} has no {stage}; "
                 f"run python -m rgan_tf.train --config_file=… --workspace={self.root} --stage={stage} first."
             )
+        self._check(stage)
         return self.root / stage
 
     def is_current(self, stage: str, config: config_lib.ExperimentConfig) -> bool:
         """Whether the stage is finished and was made from this configuration and these inputs."""
         manifest = self._manifest(self.root / stage)
-        return manifest.get("fingerprint") == fingerprint(stage, config) and manifest.get("steps", 0) >= (
-            config.training.steps if stage == "retrievegan" else 0
-        )
+        if manifest.get("fingerprint") != fingerprint(stage, config):
+            return False
+        return stage != "retrievegan" or self._is_trained(manifest, config.training.steps)
+
+    def _is_trained(self, manifest: dict, steps: int) -> bool:
+        """Whether the main training reached its steps, and still has what it wrote then."""
+        directory = self.root / "retrievegan"
+        kept = [path.stem.rpartition("-")[2] for path in directory.glob("checkpoint-*.index")]
+        reached = max((int(step) for step in kept if step.isdigit()), default=manifest.get("steps", 0))
+        try:
+            self._check("retrievegan")
+        except integrity.DamageError:
+            # Written anew when the training goes on.
+            return False
+        return min(reached, manifest.get("steps", 0)) >= steps
 
     def follows_inputs(self, stage: str) -> bool:
         """Whether a stage before the main training was made from its inputs as they lie here, by any configuration."""
         manifest = self._manifest(self.root / stage)
         inputs = [self._manifest(self.root / name).get("fingerprint") for name in STAGES[stage]]
-        return manifest.get("fingerprint") == _hash(manifest.get("configuration"), inputs)
+        return manifest.get("fingerprint") == hash_of(manifest.get("configuration"), inputs)
 
     def partial(self, stage: str) -> pathlib.Path:
         """The folder in which a stage is made, and which a killed run leaves behind."""
@@ -86,13 +91,14 @@ class Workspace:
         """
         partial = self.partial(stage)
         mark = {"fingerprint": fingerprint(stage, config)}
-        if partial.exists() and self._manifest(partial, "pending.json") != mark:
+        if partial.exists() and self._manifest(partial, _PENDING) != mark:
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
-        _write_json(partial / "pending.json", mark)
+        integrity.write_json(partial / _PENDING, mark)
         yield partial
-        (partial / "pending.json").unlink()
-        _write_json(partial / _MANIFEST, {**mark, "stage": stage, "configuration": _part(stage, config)})
+        (partial / _PENDING).unlink()
+        manifest = {**mark, "stage": stage, "configuration": part_of(stage, config), "files": _describe(partial)}
+        integrity.write_json(partial / _MANIFEST, manifest)
         final = self.root / stage
         if final.exists():
             shutil.rmtree(final)
@@ -110,7 +116,7 @@ class Workspace:
             yield directory
             return
         mark = {"fingerprint": fingerprint("retrievegan", config)}
-        found = self._manifest(directory).get("fingerprint")
+        found = self._training_fingerprint(directory)
         if directory.exists() and found != mark["fingerprint"]:
             aside = self.root / f"retrievegan.{found or 'unknown'}"
             logging.warning("The configuration or an input changed: the earlier training moves to %s.", aside)
@@ -119,10 +125,41 @@ class Workspace:
         if earlier.exists():
             earlier.rename(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        _write_json(directory / _MANIFEST, {**mark, "steps": self._manifest(directory).get("steps", 0)})
-        config_lib.save_config(config, directory / "config.yaml")
+        beside = (directory / _CONFIG).with_suffix(".tmp")
+        config_lib.save_config(config, beside)
+        beside.replace(directory / _CONFIG)
+        mark["files"] = integrity.describe(directory, [directory / _CONFIG])
+        integrity.write_json(directory / _MANIFEST, {**mark, "steps": self._manifest(directory).get("steps", 0)})
         yield directory
-        _write_json(directory / _MANIFEST, {**mark, "steps": config.training.steps})
+        integrity.write_json(directory / _MANIFEST, {**mark, "steps": config.training.steps})
+
+    def _training_fingerprint(self, directory: pathlib.Path) -> Optional[str]:
+        """Of the training in a folder; where its manifest is gone, of the configuration that it keeps."""
+        manifest = self._manifest(directory)
+        if not manifest and (directory / _CONFIG).is_file():
+            return fingerprint("retrievegan", config_lib.load_config(directory / _CONFIG))
+        return manifest.get("fingerprint")
+
+    @contextlib.contextmanager
+    def changing(self, stage: str) -> Iterator[None]:
+        """Lets a block change files of a finished stage in their places, and records what they are then.
+
+        While it lasts, and after it was killed until it is run again, sizes alone are compared: a file that is half
+        changed is no damage. Then damage goes unseen, and what was damaged meanwhile is taken for what was meant.
+
+        Raises:
+          DamageError: a file was not as the stage left it; nothing was changed.
+        """
+        directory = self.root / stage
+        manifest = self._manifest(directory)
+        if "files" not in manifest:
+            yield
+            return
+        self._check(stage)
+        integrity.write_json(directory / _MANIFEST, {**manifest, "changing": True})
+        yield
+        manifest = {key: value for key, value in manifest.items() if key != "changing"}
+        integrity.write_json(directory / _MANIFEST, {**manifest, "files": _describe(directory)})
 
     def trained_config(self, overrides: str = "") -> config_lib.ExperimentConfig:
         """The configuration of the main training.
@@ -133,7 +170,7 @@ class Workspace:
         Raises:
           WorkspaceError: there has been no main training, or an override would describe another one.
         """
-        path = self.directory("retrievegan") / "config.yaml"
+        path = self.directory("retrievegan") / _CONFIG
         config, trained = config_lib.load_config(path, overrides), config_lib.load_config(path)
         if fingerprint("retrievegan", config) != fingerprint("retrievegan", trained):
             raise WorkspaceError(
@@ -142,55 +179,37 @@ class Workspace:
             )
         return config
 
-    @staticmethod
-    def _manifest(directory: pathlib.Path, name: str = _MANIFEST) -> dict:
+    def _check(self, stage: str) -> None:
+        directory = self.root / stage
+        manifest = self._manifest(directory)
+        mend = f"run {self._command()} with the configuration of this training again, which writes it anew"
+        if stage != "retrievegan":
+            mend = self.make_again(stage)
+        integrity.check(directory, manifest.get("files", {}), mend, contents="changing" not in manifest)
+
+    def _manifest(self, directory: pathlib.Path, name: str = _MANIFEST) -> dict:
+        """A folder's manifest, empty where there is none."""
+        if directory.name == "retrievegan":
+            mend = f"delete it and run {self._command()} with the configuration of this training, which writes it anew"
+        elif name == _PENDING:
+            mend = f"delete {directory}, which a stopped run left behind, and run again"
+        else:
+            mend = self.make_again(directory.name)
         try:
-            return json.loads((directory / name).read_text())
-        except (OSError, json.JSONDecodeError):
+            return integrity.read_json(directory / name, mend)
+        except FileNotFoundError:
             return {}
 
+    def make_again(self, stage: str) -> str:
+        """How to make a stage whose files are damaged again, as the end of a sentence."""
+        return f"delete {self.root / stage} and run {self._command()} --stage={stage} again"
 
-def fingerprint(stage: str, config: config_lib.ExperimentConfig) -> str:
-    """A short hash of all that a stage's result depends on: its configuration and, in turn, its inputs'."""
-    return _hash(_part(stage, config), [fingerprint(name, config) for name in STAGES[stage]])
-
-
-def _hash(part, inputs) -> str:
-    content = {"part": part, "inputs": inputs}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    def _command(self) -> str:
+        return f"python -m rgan_tf.train --config_file=… --workspace={self.root}"
 
 
-def _part(stage: str, config: config_lib.ExperimentConfig) -> dict:
-    """The part of the configuration that a stage itself depends on."""
-    tree = config.as_dict()
-    if stage == "dataset":
-        return {"data": _without(tree["data"], "max_triples", "shuffle_buffer")}
-    if stage in ("graph_encoder", "cooccurrence"):
-        part = {**tree[stage], "training": _without(tree[stage]["training"], *_REPORTING)}
-        return {stage: part, "data": tree["data"], "seed": config.seed}
-    if stage == "patch_bank":
-        return {stage: tree[stage]}
-    if stage == "candidates":
-        return {stage: _without(tree[stage], "k_train")}
-    rooms = {name: tree[name] for name in ("retrieval", "generator", "discriminators", "losses")}
-    rooms["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
-    training = _without(tree["training"], "steps", *_REPORTING)
-    return {**rooms, "training": training, "k_train": config.candidates.k_train, "seed": config.training_seed}
-
-
-def _read_fields(network: dict) -> dict:
-    """The fields that the feature network is made from: VGG19 reads none of a handle's, and the other way round."""
-    if network["handle"]:
-        return _without(network, "weights")
-    return _without(network, "handle", "signature", "input_range", "input_size")
-
-
-def _without(tree: dict, *keys: str) -> dict:
-    return {key: value for key, value in tree.items() if key not in keys}
-
-
-def _write_json(path: pathlib.Path, content: dict) -> None:
-    """Writes beside and renames, so that a reader never sees half a file."""
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(beside, path)
+def _describe(directory: pathlib.Path) -> dict[str, dict]:
+    """A stage's files as they are, those that later stages and commands read."""
+    files = [path for path in directory.rglob("*") if path.is_file() and path.name not in (_MANIFEST, _PENDING)]
+    read = [path for path in files if not path.name.startswith(_UNRECORDED)]
+    return integrity.describe(directory, read, _SELF_CHECKED)

@@ -18,6 +18,6 @@ def ids_file(workspace, ids):
 
 
 def state_of(workspace):
-    """A digest of every file."""
-    files = sorted(path for path in workspace.root.rglob("*") if path.is_file())
+    """A digest of every file but those of locks, which hold nothing."""
+    files = sorted(path for path in workspace.root.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
     return {str(path.relative_to(workspace.root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,6 +1,5 @@
 """Removals asked for badly, twice, or of workspaces that lack something, and what the command says."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from removal_workspaces import copy_of, ids_file, state_of
 from pipelines.patch_bank import ledger, removal
 from pipelines.patch_bank.bank import PatchBank, PatchBankError
 from pipelines.patch_bank.writer import build
+from rgan_tf import integrity
 from rgan_tf.workspace import Workspace
 
 
@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_written_is_named_and_nothing_is_lost(bare):
 @pytest.mark.parametrize("stage, file", [("candidates", "train.npy"), ("cooccurrence", "embeddings.npy")])
 def test_stages_that_are_not_of_this_bank_are_left_alone(bare, stage, file):
     manifest = bare.root / stage / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "fingerprint": "another"}))
+    integrity.write_json(manifest, {**integrity.read_json(manifest, "-"), "fingerprint": "another"})
     before = state_of(bare)[f"{stage}/{file}"]
     report = removal.remove(bare, ids_file(bare, range(30)))
     assert f"{stage}: made from another bank and left as it is." in report

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from rgan_tf import config as config_lib
+from rgan_tf import integrity
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation.study import __main__ as study
 from rgan_tf.evaluation.study import pages as study_pages
@@ -153,6 +154,9 @@ def changed_copy(tiny_workspace, tmp_path_factory):
         shutil.copytree(tiny_workspace.root, root)
         path = root / "retrievegan" / "config.yaml"
         config_lib.save_config(config_lib.load_config(path, overrides), path)
+        manifest = integrity.read_json(path.with_name("manifest.json"), "-")
+        manifest["files"] = integrity.describe(path.parent, [path])
+        integrity.write_json(path.with_name("manifest.json"), manifest)
         return root
 
     return copy

@@ -11,7 +11,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from rgan_tf.errors import UserError
 
-_WARM_UP = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
+WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
 class ServingError(UserError):
@@ -65,7 +65,7 @@ def warm_up_requests(path: pathlib.Path) -> Iterator[predict_pb2.PredictRequest]
     Raises:
       ServingError: the file cannot be read.
     """
-    file = path / _WARM_UP
+    file = path / WARM_UP
     if not file.exists():
         return
     try:

@@ -9,13 +9,15 @@ from typing import NamedTuple, Optional
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, GetModelStatusResponse
 
-from export.development_server.folder import ServingError, find_version, read_signatures, warm_up_requests
+from export.development_server.folder import WARM_UP, ServingError, find_version, read_signatures, warm_up_requests
 from export.development_server.status import StatusError, shown
 from export.development_server.tensor_checks import TensorLimits, TensorSpec, check_batches, check_names, decode
+from rgan_tf import export_files
 from rgan_tf.runtime_messages import sentence_of
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -54,16 +56,18 @@ class ServedModel:
           limits: what requests may ask for.
 
         Raises:
+          DamageError: a file of it is damaged.
           ServingError: there is no such version, or it cannot be loaded, or it fails at its own warm-up requests.
         """
         self.name, self.limits = name, limits
         self.version, path = find_version(pathlib.Path(model_dir), version)
+        export_files.check(path, extras=[WARM_UP])
         self._signature_defs = read_signatures(path)
         self._signatures = {key: _signature(key, parts) for key, parts in self._signature_defs.items()}
         try:
             # Kept whole: signatures do not hold on to the model's variables.
             self._model = tf.saved_model.load(str(path))
-        except (OSError, ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
+        except (OSError, ValueError, LookupError, RuntimeError, message.DecodeError, tf.errors.OpError) as error:
             raise ServingError(f"The model {path} cannot be loaded: {sentence_of(str(error))}") from error
         self._places = threading.BoundedSemaphore(limits.max_concurrency)
         self._warm_up(path)

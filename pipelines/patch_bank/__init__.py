@@ -11,6 +11,7 @@ writer nor the reader ever holds the patches in memory (paper section 3.2). Co-o
 too, are another stage's.
 
     patches        uint8   [M, h, w, 3]  crops of the original pictures
+    patch_crc32    uint32  [M]           CRC-32 of the patch's bytes
     category       int32   [M]           object category id, at least 1; 0 where the patch was removed
     graph_feature  float32 [M, D_g]      the object's feature under the scene graph encoder
     patch_id       int64   [M]           a name that stays with the patch and is never given to another

@@ -1,6 +1,6 @@
 """Takes patches down: python -m pipelines.patch_bank --workspace=… --remove=IDS_FILE.
 
-To be run while no stage of the workspace is being made; `removal` does the work.
+It is refused while a stage of the workspace is being made; `removal` does the work.
 """
 
 from absl import flags

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import zlib
 
 import numpy as np
 
@@ -21,6 +22,25 @@ class PatchBankError(UserError):
     """A bank that cannot be written or read; the message names the place, the value and the mend."""
 
 
+def damaged(directory, what: str) -> PatchBankError:
+    """The error for a bank of which something cannot be read."""
+    return PatchBankError(f"{what}; delete {directory} and run the stage that makes it again (--stage=patch_bank).")
+
+
+def candidate_lists(path, mode=None):
+    """A split's candidates, as the stage leaves them: int32 [S, N, k_max], in memory or mapped by NumPy's `mode`.
+
+    Raises:
+      PatchBankError: the file cannot be read.
+    """
+    try:
+        return np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (OSError, EOFError, ValueError, SyntaxError) as error:
+        raise PatchBankError(
+            f"{path} cannot be read ({error}); delete its folder and run its stage again (--stage=candidates)."
+        ) from error
+
+
 class StoredRows:
     """Rows of a .npy file, each read from its place in the file straight into the result.
 
@@ -30,10 +50,17 @@ class StoredRows:
     """
 
     def __init__(self, path):
-        """Opens the array at `path`, in C order, read only."""
-        self._path, self._file = path, open(path, "rb", buffering=0)
-        np.lib.format.read_magic(self._file)
-        self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(self._file)
+        """Opens the array at `path`, in C order, read only.
+
+        Raises:
+          PatchBankError: there is none, or it is not whole.
+        """
+        try:
+            self._path, self._file = path, open(path, "rb", buffering=0)
+            np.lib.format.read_magic(self._file)
+            self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(self._file)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise PatchBankError(f"{path} cannot be read ({error}); it is damaged, run its stage again.") from error
         self._offset = self._file.tell()
         self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         size, expected = os.fstat(self._file.fileno()).st_size, self._offset + self.shape[0] * self._row_bytes
@@ -75,7 +102,7 @@ class PatchBank:
         self.num_scenes = manifest["scenes"]
         self.patch_size = manifest["patch_size"]
         self.next_patch_id = manifest["next_patch_id"]
-        self._patches = StoredRows(self.directory / "patches.npy")
+        self._patches = self._open_patches(manifest["patches"])
         self.category = self._column("category")
         self.graph_feature = self._column("graph_feature")
         self.patch_id = self._column("patch_id")
@@ -84,6 +111,10 @@ class PatchBank:
         self.box = self._column("box")
         self.image_id = self._column("image_id")
         self.license = self._column("license")
+        # Of each patch; a bank of before there were checksums has none. Read once, a patch is not checked again.
+        has_checksums = (self.directory / "patch_crc32.npy").exists()
+        self._checksums = self._column("patch_crc32") if has_checksums else None
+        self._intact = np.zeros(len(self), bool)
         self._cooccurrence = None
         if cooccurrence_path is not None:
             self._cooccurrence = StoredRows(cooccurrence_path)
@@ -111,15 +142,34 @@ class PatchBank:
         path = self.directory / MANIFEST
         if not path.is_file():
             raise PatchBankError(f"{self.directory} holds no whole patch bank ({MANIFEST} is missing); build it first.")
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT_VERSION:
-            raise PatchBankError(
-                f"{path} has format {manifest['format']}; this version reads {FORMAT_VERSION}. Rebuild it."
-            )
-        return manifest
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if manifest["format"] != FORMAT_VERSION:
+                raise PatchBankError(
+                    f"{path} has format {manifest['format']}; this version reads {FORMAT_VERSION}. Rebuild it."
+                )
+            return {name: int(manifest[name]) for name in ("patches", "scenes", "patch_size", "next_patch_id")}
+        except PatchBankError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise damaged(self.directory, f"{path} is damaged ({type(error).__name__}: {error})") from error
 
     def _column(self, name):
-        return np.load(self.directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        path = self.directory / f"{name}.npy"
+        try:
+            column = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, EOFError, ValueError, SyntaxError) as error:
+            raise damaged(self.directory, f"{path} cannot be read ({error})") from error
+        if column.shape[:1] != (len(self),):
+            raise damaged(self.directory, f"{path} has the shape {list(column.shape)}, not {len(self)} rows")
+        return column
+
+    def _open_patches(self, count):
+        rows, shape = StoredRows(self.directory / "patches.npy"), (count, self.patch_size, self.patch_size, 3)
+        if rows.shape != shape or rows.dtype != np.uint8:
+            found = f"{rows.dtype}{list(rows.shape)}"
+            raise damaged(self.directory, f"{self.directory / 'patches.npy'} holds {found}, not uint8{list(shape)}")
+        return rows
 
     def __len__(self):
         """Number of patches."""
@@ -149,8 +199,27 @@ class PatchBank:
         return int(found[0])
 
     def gather_patches(self, rows):
-        """Patches uint8 [..., h, w, 3] of int rows [...]; zeros for row -1. Only the result is held in memory."""
-        return self._patches.gather(rows)
+        """Patches uint8 [..., h, w, 3] of int rows [...]; zeros for row -1. Only the result is held in memory.
+
+        Raises:
+          PatchBankError: a patch is not what was written.
+        """
+        patches = self._patches.gather(rows)
+        if self._checksums is not None:
+            flat = np.asarray(rows).reshape(-1)
+            unseen = np.flatnonzero((flat >= 0) & ~self._intact[flat])
+            self._compare(flat[unseen], patches.reshape(-1, *patches.shape[-3:])[unseen])
+        return patches
+
+    def _compare(self, rows, patches):
+        found = np.array([zlib.crc32(patch.data) for patch in patches], np.uint32)
+        differing = rows[found != self._checksums[rows]]
+        # A removal may go on at this moment; it takes the category first.
+        differing = differing[self.category[differing] != REMOVED_CATEGORY]
+        if len(differing):
+            path = self.directory / "patches.npy"
+            raise damaged(self.directory, f"{path} is damaged: its row {differing[0]} is not what was written")
+        self._intact[rows] = True
 
     @property
     def cooccurrence_dim(self):

@@ -6,7 +6,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
-from pipelines.patch_bank.bank import PatchBankError
+from pipelines.patch_bank.bank import MANIFEST, PatchBank, PatchBankError
+from rgan_tf import integrity
 
 LEDGER = "removed_patches.json"
 _FORMAT = 1
@@ -24,21 +25,28 @@ def read_ledger(root) -> list[RemovedPatch]:
     """The ledger of a workspace, empty where nothing was ever removed.
 
     Raises:
-      PatchBankError: it is there and cannot be read.
+      PatchBankError: it is there and cannot be read, or it is gone while the bank shows that patches were removed.
     """
     path = pathlib.Path(root) / LEDGER
+    mend = "restore it from a copy, for without it a bank built anew would hold the removed patches again"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = integrity.unsealed(json.loads(path.read_text(encoding="utf-8")))
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']!r}, this version reads {_FORMAT}")
         return [_parse(patch) for patch in content["patches"]]
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if _has_tombstones(pathlib.Path(root) / "patch_bank"):
+            raise PatchBankError(f"{path} is missing, though the bank lost patches; {mend}.") from error
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PatchBankError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); restore it from a copy, for without it a bank "
-            "built anew would hold the removed patches again."
-        ) from error
+        raise PatchBankError(f"{path} cannot be read ({type(error).__name__}: {error}); {mend}.") from error
+
+
+def _has_tombstones(bank_directory: pathlib.Path) -> bool:
+    """Whether a whole bank lies there and shows that patches were removed."""
+    if not (bank_directory / MANIFEST).is_file():
+        return False
+    return bool(PatchBank.open(bank_directory).removed.any())
 
 
 def _parse(patch: dict) -> RemovedPatch:
@@ -48,7 +56,7 @@ def _parse(patch: dict) -> RemovedPatch:
 
 def write_ledger(root: pathlib.Path, ledger: Sequence[RemovedPatch]) -> None:
     """Puts a ledger in the place of the one in a workspace's root."""
-    content = {"format": _FORMAT, "patches": [line._asdict() for line in ledger]}
+    content = integrity.sealed({"format": _FORMAT, "patches": [line._asdict() for line in ledger]})
     replace_file(root / LEDGER, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
 
 

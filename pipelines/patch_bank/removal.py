@@ -15,12 +15,13 @@ from typing import Callable
 import numpy as np
 
 from pipelines.patch_bank import ledger as ledger_lib
-from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank, PatchBankError
+from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank, PatchBankError, candidate_lists
 from pipelines.patch_bank.ledger import LEDGER, RemovedPatch
+from rgan_tf import locks
 from rgan_tf.workspace import Workspace
 
 # The category comes first: from then on a row is known by it, when picture and box are gone and the rest is not yet.
-_ERASED = ("category", "patches", "graph_feature", "box", "image_id", "license")
+_ERASED = ("category", "patches", "patch_crc32", "graph_feature", "box", "image_id", "license")
 # 18 digits fit an int64.
 _PATCH_ID = re.compile(r"[0-9]{1,18}")
 
@@ -72,17 +73,29 @@ def remove(workspace: Workspace, ids_path) -> list[str]:
     Raises:
       PatchBankError: the file is no list of the bank's patches, or the ledger cannot be read: nothing was changed. Or a
         file could not be written: the same call finishes the removal when it can be.
-      WorkspaceError: the workspace has no bank.
+      DamageError: a file of the bank, or of what was made from it, is damaged: nothing was changed.
+      WorkspaceError: the workspace has no bank, or another process writes to it or evaluates it: figures of a bank that
+        changes meanwhile would be of neither.
     """
+    with locks.writing(workspace.root), locks.writing(workspace.root, "evaluation"):
+        return _remove(workspace, ids_path)
+
+
+def _remove(workspace: Workspace, ids_path) -> list[str]:
     directory = workspace.directory("patch_bank")
     bank, named, ledger = PatchBank.open(directory), read_ids(ids_path), ledger_lib.read_ledger(workspace.root)
+    for stage in ("candidates", "cooccurrence"):
+        if workspace.follows_inputs(stage):
+            # For its checks: what is damaged is refused before anything is changed.
+            workspace.directory(stage)
     rows, gone = _rows(bank, named, ids_path), bank.removed
     # What the ledger has and the bank still shows is left of a removal that was cut short.
     going = np.flatnonzero(_matching(bank, ledger + [_line(bank, row) for row in rows if not gone[row]]) & ~gone)
     lines = [_line(bank, row) for row in going]
     try:
         ledger_lib.write_ledger(workspace.root, list(dict.fromkeys(ledger + lines)))
-        erase_from_bank(directory, workspace.root)
+        with workspace.changing("patch_bank"):
+            erase_from_bank(directory, workspace.root)
         derived = erase_from_derived(workspace, directory, workspace.follows_inputs)
         leavings = _remove_leavings(workspace)
     except OSError as error:
@@ -139,7 +152,8 @@ def erase_from_derived(workspace: Workspace, bank_directory, is_of_bank: Callabl
       What was done, a sentence each.
 
     Raises:
-      PatchBankError: the embeddings' file is damaged.
+      PatchBankError: a file is damaged that has no checksum.
+      DamageError: a file is damaged.
     """
     report = []
     removed = PatchBank.open(bank_directory).removed
@@ -151,14 +165,16 @@ def erase_from_derived(workspace: Workspace, bank_directory, is_of_bank: Callabl
             continue
         if not is_of_bank(stage):
             report.append(f"{stage}: made from another bank and left as it is.")
-        elif stage == "candidates":
-            for path in sorted(directory.glob("*.npy")):
-                report.append(f"{stage}: {_drop_rows(path, removed)} entries dropped from {path.name}.")
-        else:
-            # Opened for its checks: the file must be whole and have one row a patch.
-            PatchBank.open(bank_directory, directory / EMBEDDINGS)
-            _zero_rows(directory / EMBEDDINGS, removed)
-            report.append(f"{stage}: {removed.sum()} rows of {EMBEDDINGS} are zero.")
+            continue
+        with workspace.changing(stage):
+            if stage == "candidates":
+                for path in sorted(directory.glob("*.npy")):
+                    report.append(f"{stage}: {_drop_rows(path, removed)} entries dropped from {path.name}.")
+            else:
+                # Opened for its checks: the file must be whole and have one row a patch.
+                PatchBank.open(bank_directory, directory / EMBEDDINGS)
+                _zero_rows(directory / EMBEDDINGS, removed)
+                report.append(f"{stage}: {removed.sum()} rows of {EMBEDDINGS} are zero.")
     return report
 
 
@@ -197,7 +213,7 @@ def _zero_rows(path: pathlib.Path, chosen: np.ndarray) -> None:
 
 def _drop_rows(path: pathlib.Path, removed: np.ndarray) -> int:
     """Drops bank rows from the lists int32 [S, N, k] of a file, -1 filling their ends; returns how many it dropped."""
-    lists = np.load(path, allow_pickle=False)
+    lists = candidate_lists(path)
     dropped = (lists >= 0) & removed[lists]
     shorter = dropped.any(axis=-1)
     if shorter.any():

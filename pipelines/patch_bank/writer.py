@@ -6,6 +6,7 @@ be opened. The package describes the arrays.
 
 import json
 import pathlib
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -72,6 +73,7 @@ class PatchBankWriter:
         # Files are appended to, not mapped: a full disk is then an OSError where a written map would kill the process.
         self._files = {
             "patches": self._start("patches", np.uint8, (count, patch_size, patch_size, 3)),
+            "patch_crc32": self._start("patch_crc32", np.uint32, (count,)),
             "category": self._start("category", np.int32, (count,)),
             "graph_feature": self._start("graph_feature", np.float32, (count, graph_feature_dim)),
             "patch_id": self._start("patch_id", np.int64, (count,)),
@@ -104,6 +106,7 @@ class PatchBankWriter:
         patches = [crop_patch(image, box, self._patch_size) for box in boxes]
         if number:
             self._append("patches", np.stack(patches))
+            self._append("patch_crc32", np.array([zlib.crc32(patch.tobytes()) for patch in patches], np.uint32))
             self._append("category", category.astype(np.int32))
             self._append("graph_feature", np.asarray(graph_features[:number], np.float32))
             self._append("patch_id", np.arange(self._rows, self._rows + number, dtype=np.int64))

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 
 from rgan_tf import config as config_lib
+from rgan_tf import integrity
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation.scoring import Measurement, Setting
 from rgan_tf.workspace import Workspace, fingerprint
@@ -42,7 +43,7 @@ def append(
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "seconds": round(seconds, 1),
     }
-    lines = [{"name": m.name, **m._asdict(), **common} for m in measurements]
+    lines = [integrity.sealed({"name": m.name, **m._asdict(), **common}) for m in measurements]
     broken = [line["name"] for line in lines if not math.isfinite(line["value"])]
     if broken:
         raise UserError(f"{broken[0]} is not finite; the model or the network that measures it has diverged.")
@@ -53,6 +54,16 @@ def append(
     return lines
 
 
+def check(workspace: Workspace) -> None:
+    """Reads what a workspace's file holds, if it has one.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    if (workspace.root / FILE).exists():
+        read(workspace)
+
+
 def read(workspace: Workspace) -> list[dict]:
     """All lines of a workspace, oldest first.
 
@@ -61,13 +72,21 @@ def read(workspace: Workspace) -> list[dict]:
     """
     path = workspace.root / FILE
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        text = path.read_text(encoding="utf-8")
+        if text and not text.endswith("\n"):
+            raise ValueError("its last line is cut short")
+        lines = [json.loads(line) for line in text.splitlines()]
+        for line in lines:
+            integrity.unsealed(line)
+        return lines
     except FileNotFoundError as error:
         raise UserError(
             f"{workspace.root} was not evaluated; run python -m rgan_tf.evaluate --workspace={workspace.root} first."
         ) from error
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); mend or remove the line.") from error
+        raise UserError(f"{path} is damaged ({error}); mend or remove the line, and evaluate again.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); mend that, or remove it.") from error
 
 
 def newest(lines: Sequence[dict]) -> dict[str, dict]:

@@ -10,6 +10,7 @@ from pipelines.input_pipeline import SceneSource
 from pipelines.patch_bank.bank import PatchBank
 from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
+from rgan_tf import locks
 from rgan_tf.evaluation.feature_networks import image_features
 from rgan_tf.evaluation.metrics import candidate_recall, image_scores, retrieval_scores
 from rgan_tf.evaluation.metrics.averages import EvaluationError, Score, UndefinedScore
@@ -238,7 +239,10 @@ class SplitScores:
         found = ImageStatistics.load(path, key)
         if found is None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            images = real_images(source, count)
-            found = collect(self._extract, images, self._config.evaluation.splits, f"real {source.split}")
-            found.save(path, key)
+            # An ablation's workspaces share the folder.
+            shared = path.parent.resolve()
+            with locks.writing(shared.parents[1], shared.name):
+                images = real_images(source, count)
+                found = collect(self._extract, images, self._config.evaluation.splits, f"real {source.split}")
+                found.save(path, key)
         return found

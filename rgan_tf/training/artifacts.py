@@ -1,33 +1,96 @@
 """Finished stages, opened: what later stages and the commands read."""
 
+import contextlib
+import re
+from collections.abc import Iterator
 from typing import Optional
 
-import numpy as np
 import tensorflow as tf
+from google.protobuf import json_format
 
 from pipelines import datasets
 from pipelines.input_pipeline import BankReader, SceneSource
-from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
+from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank, PatchBankError, candidate_lists
+from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
+from rgan_tf.errors import UserError
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.models.retrievegan import RetrieveGAN
+from rgan_tf.runtime_messages import sentence_of
 from rgan_tf.scene_graph import SceneGraph, Vocabulary, pad_scenes
 from rgan_tf.training import loop
-from rgan_tf.workspace import Workspace
+from rgan_tf.workspace import Workspace, WorkspaceError
 
 
 def vocabulary(workspace: Workspace) -> Vocabulary:
-    """The workspace's vocabulary."""
-    return Vocabulary.load(workspace.directory("dataset") / "vocabulary.json")
+    """The workspace's vocabulary.
+
+    Raises:
+      WorkspaceError: there is none, or its file is damaged.
+    """
+    path = workspace.directory("dataset") / "vocabulary.json"
+    try:
+        return Vocabulary.load(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(f"{path} cannot be read ({error}); {workspace.make_again('dataset')}.") from error
 
 
 def scene_source(
     workspace: Workspace, config: config_lib.ExperimentConfig, split: str, seed: Optional[int] = None
 ) -> SceneSource:
-    """The scenes of a split; their order and draws come from `seed`, by default the configuration's."""
-    builder = datasets.make_builder(config.data, str(workspace.directory("dataset")))
-    return SceneSource(builder, split, config.data, config.seed if seed is None else seed)
+    """The scenes of a split; their order and draws come from `seed`, by default the configuration's.
+
+    Raises:
+      WorkspaceError: there is no data set, or what it says of itself is damaged.
+    """
+    directory = workspace.directory("dataset")
+    try:
+        builder = datasets.make_builder(config.data, str(directory))
+        source = SceneSource(builder, split, config.data, config.seed if seed is None else seed)
+        # Read when they are asked for.
+        if not source.size or STYLE_NAMES not in builder.info.metadata:
+            raise ValueError(f"it has no scene for {split}, or no names")
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, AttributeError, AssertionError, json_format.ParseError) as error:
+        raise WorkspaceError(
+            f"The data set in {directory} cannot be read ({error}); {workspace.make_again('dataset')}."
+        ) from error
+    return source
+
+
+@contextlib.contextmanager
+def reading(workspace: Workspace) -> Iterator[None]:
+    """Makes a sentence of what TensorFlow raises where a block reads records, or patches, that are damaged.
+
+    Raises:
+      WorkspaceError: names the file of records.
+      PatchBankError: names the bank's file.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # The pipeline reads patches in a function of Python, of whose error TensorFlow keeps the text.
+        said = re.search(rf"\b{PatchBankError.__name__}: (.+)", error.message)
+        if said:
+            raise PatchBankError(said[1]) from error
+        for path in sorted((workspace.root / "dataset").rglob("*.tfrecord*")):
+            try:
+                for _ in tf.data.TFRecordDataset(str(path)):
+                    pass
+            except tf.errors.OpError as damage:
+                raise WorkspaceError(
+                    f"The records {path} are damaged ({sentence_of(damage.message)}); "
+                    f"{workspace.make_again('dataset')}."
+                ) from error
+        # Whole records, but fewer than there were.
+        if isinstance(error, tf.errors.FailedPreconditionError) and "expected to contain" in error.message:
+            raise WorkspaceError(
+                f"The records in {workspace.root / 'dataset'} are damaged ({sentence_of(error.message)}); "
+                f"{workspace.make_again('dataset')}."
+            ) from error
+        raise
 
 
 def open_bank(workspace: Workspace) -> PatchBank:
@@ -41,7 +104,7 @@ def bank_reader(workspace: Workspace, config: config_lib.ExperimentConfig, split
     return BankReader(
         bank,
         ground_truth=bank.scene_rows(config.data.max_objects) if training else None,
-        candidates=np.load(workspace.directory("candidates") / f"{split}.npy", mmap_mode="r", allow_pickle=False),
+        candidates=candidate_lists(workspace.directory("candidates") / f"{split}.npy", "r"),
         k=config.candidates.k_train if training else config.candidates.k_max,
         draw=training,
     )

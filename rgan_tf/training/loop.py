@@ -18,7 +18,7 @@ from tqdm.contrib import DummyTqdmFile
 from rgan_tf import config as config_lib
 from rgan_tf.errors import UserError
 from rgan_tf.progress import progress_bar
-from rgan_tf.training import profiling, runtime
+from rgan_tf.training import checkpoints, profiling, runtime
 from rgan_tf.workspace import WorkspaceError
 
 Terms = dict[str, tf.Tensor]
@@ -197,32 +197,37 @@ def train(trainer: StageTrainer, run: Run) -> None:
 
     Raises:
       TrainingDiverged: a reported term was not finite.
+      WorkspaceError: the newest checkpoint is damaged.
     """
     training = run.training
+    directory = _own_directory(run.directory, trainer.strategy)
+    checkpoints.settle(directory)
     manager = tf.train.CheckpointManager(
         tf.train.Checkpoint(**trainer.checkpoint_items()),
-        _own_directory(run.directory, trainer.strategy),
+        directory,
         max_to_keep=training.keep_checkpoints,
         step_counter=trainer.step,
         checkpoint_interval=training.checkpoint_interval,
-        checkpoint_name="checkpoint",
+        checkpoint_name=checkpoints.NAME,
     )
     interval = training.summary_interval
-    controller = orbit.Controller(
-        global_step=trainer.step,
-        trainer=trainer,
-        strategy=trainer.strategy,
-        # Intervals end at round steps, also after a resumption from elsewhere.
-        steps_per_loop=lambda step: interval - step % interval,
-        checkpoint_manager=manager,
-        train_actions=run.actions,
-    )
+    # The controller restores the newest one.
+    with checkpoints.reading(checkpoints.newest(directory)):
+        controller = orbit.Controller(
+            global_step=trainer.step,
+            trainer=trainer,
+            strategy=trainer.strategy,
+            # Intervals end at round steps, also after a resumption from elsewhere.
+            steps_per_loop=lambda step: interval - step % interval,
+            checkpoint_manager=manager,
+            train_actions=run.actions,
+        )
     start = int(trainer.step.numpy())
     if start >= training.steps:
         return
     trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(run.make_dataset(start))
     trainer.profile = run.profile
-    trainer.summaries = tf.summary.create_file_writer(_own_directory(run.directory, trainer.strategy))
+    trainer.summaries = tf.summary.create_file_writer(directory)
     bar = progress_bar(total=training.steps, initial=start, desc=run.title, unit="step")
     # orbit prints a line an interval; it must not land in the middle of the bar.
     lines = contextlib.redirect_stdout(DummyTqdmFile(sys.stdout))
@@ -240,25 +245,25 @@ def restore_model(directory, group: str, model: tf.keras.Model, config: config_l
       config: with which it was trained.
 
     Raises:
-      WorkspaceError: there is no checkpoint yet, or it holds another model.
+      WorkspaceError: there is no checkpoint yet, it is damaged, or it holds another model.
     """
-    path = tf.train.latest_checkpoint(str(directory))
+    path = checkpoints.newest(directory)
     if path is None:
         raise WorkspaceError(f"{directory} holds no checkpoint yet; let training reach its first one.")
     trained = OptimizedModel.create((model,), config)
     items = {f"{group}_{model.name}": model, f"{group}_optimizer": trained.optimizer}
-    try:
-        tf.train.Checkpoint(**items).restore(path).assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError) as error:
-        raise WorkspaceError(
-            f"The checkpoint {path} was written by another version of the model; train again."
-        ) from error
+    with checkpoints.reading(path):
+        try:
+            tf.train.Checkpoint(**items).restore(str(path)).assert_existing_objects_matched().expect_partial()
+        except (AssertionError, ValueError) as error:
+            raise WorkspaceError(
+                f"The checkpoint {path} was written by another version of the model; train again."
+            ) from error
     if config.ema_momentum > 0:
         trained.optimizer.finalize_variable_values(trained.variables)
 
 
 def _own_directory(directory, strategy: tf.distribute.Strategy) -> str:
     """The run's own folder for the chief; other workers, who must take part in saving, write to one of their own."""
-    if runtime.is_chief(strategy):
-        return str(directory)
-    return f"{directory}/.worker-{strategy.cluster_resolver.task_id}"
+    part = runtime.own_part(strategy)
+    return f"{directory}/.{part}" if part else str(directory)

@@ -42,6 +42,11 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return "chief" not in resolver.cluster_spec().as_dict() and resolver.task_id == 0
 
 
+def own_part(strategy: tf.distribute.Strategy) -> str:
+    """The name of what this process alone writes to in a workspace that workers share; "", the whole, for the chief."""
+    return "" if is_chief(strategy) else f"worker-{strategy.cluster_resolver.task_id}"
+
+
 def worker_count(strategy: tf.distribute.Strategy) -> int:
     """Processes that train together."""
     resolver = strategy.cluster_resolver

@@ -12,6 +12,7 @@ from pipelines.input_pipeline import BankReader, SceneSource
 from pipelines.patch_bank import removal, writer
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
+from rgan_tf import locks
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.ops import pixels
 from rgan_tf.progress import progress_bar
@@ -55,16 +56,22 @@ class StageRunner:
 
         Raises:
           WorkspaceError: the one stage's inputs are missing or stale, or several workers were asked to make a stage
-            that one has to make.
+            that one has to make, or another process writes to the workspace.
         """
-        for name in [stage] if stage else STAGES:
-            if self.workspace.is_current(name, self.config):
-                print(f"{name}: current", flush=True)
-                continue
-            self._check_inputs(name)
-            print(f"{name}: running", flush=True)
-            # Initial weights depend on the seed alone, not on which stages ran before in this process.
-            tf.keras.utils.set_random_seed(self.config.training_seed if name == "retrievegan" else self.config.seed)
+        # Of several workers the chief alone writes what they share; the others have a folder of their own.
+        with locks.writing(self.workspace.root, runtime.own_part(self.strategy)):
+            for name in [stage] if stage else STAGES:
+                self._run_one(name)
+
+    def _run_one(self, name: str) -> None:
+        if self.workspace.is_current(name, self.config):
+            print(f"{name}: current", flush=True)
+            return
+        self._check_inputs(name)
+        print(f"{name}: running", flush=True)
+        # Initial weights depend on the seed alone, not on which stages ran before in this process.
+        tf.keras.utils.set_random_seed(self.config.training_seed if name == "retrievegan" else self.config.seed)
+        with artifacts.reading(self.workspace):
             self._stages[name]()
 
     def _check_inputs(self, stage: str) -> None:

@@ -25,6 +25,7 @@ import os
 import pathlib
 import shutil
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,7 @@ from pipelines import input_pipeline
 from pipelines.input_pipeline import SceneSource
 from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
+from rgan_tf import integrity, locks
 from rgan_tf.evaluation.metrics.averages import EvaluationError
 from rgan_tf.ops import pixels
 from rgan_tf.progress import progress_bar
@@ -107,10 +109,13 @@ def trained(config: config_lib.ExperimentConfig, workspace: Workspace) -> InDoma
     directory = workspace.root / "evaluation" / "in_domain" / mark
     if not directory.exists():
         settings = config.evaluation.in_domain
-        _train(model, _Examples.read(source, categories, settings.max_scenes), settings)
-        validation = _Examples.read(dataclasses.replace(source, split="validation"), categories)
-        notes = {"label": "style" if styles else "largest object", **_quality(model, validation)}
-        _save(model, notes, directory)
+        # An ablation's workspaces share the folder.
+        shared = directory.parent.resolve()
+        with locks.writing(shared.parents[1], shared.name):
+            _train(model, _Examples.read(source, categories, settings.max_scenes), settings)
+            validation = _Examples.read(dataclasses.replace(source, split="validation"), categories)
+            notes = {"label": "style" if styles else "largest object", **_quality(model, validation)}
+            _save(model, notes, directory)
     return InDomainClassifier(model, _load(model, directory))
 
 
@@ -229,7 +234,7 @@ def _save(model: tf.keras.Model, notes: dict, directory: pathlib.Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     np.savez(partial / "weights.npz", **{weight.name.split(":")[0]: weight.numpy() for weight in model.weights})
-    (partial / "notes.json").write_text(json.dumps(notes, indent=1) + "\n")
+    integrity.write_json(partial / "notes.json", notes)
     os.replace(partial, directory)
 
 
@@ -238,8 +243,10 @@ def _load(model: tf.keras.Model, directory: pathlib.Path) -> dict:
     try:
         with np.load(directory / "weights.npz", allow_pickle=False) as arrays:
             model.set_weights([arrays[weight.name.split(":")[0]] for weight in model.weights])
-        return json.loads((directory / "notes.json").read_text())
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        return integrity.read_json(directory / "notes.json", "remove the folder to train it again")
+    except integrity.DamageError:
+        raise
+    except (OSError, EOFError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise EvaluationError(
             f"The in-domain classifier in {directory} cannot be read ({error}); remove the folder to train it again."
         ) from error

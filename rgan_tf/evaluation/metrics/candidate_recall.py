@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipelines import prefilter
 from pipelines.input_pipeline import FIXED_EPOCH, SceneSource
-from pipelines.patch_bank.bank import PatchBank
+from pipelines.patch_bank.bank import PatchBank, candidate_lists
 from rgan_tf import config as config_lib
 from rgan_tf.evaluation.metrics.averages import EvaluationError, SceneAverage, Score
 from rgan_tf.models.graph_encoder import GraphEncoder
@@ -143,7 +143,7 @@ def candidate_recall(
       UndefinedScore: no sampled object has a candidate.
     """
     bank = PatchBank.open(workspace.directory("patch_bank"))
-    lists = np.load(workspace.directory("candidates") / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+    lists = candidate_lists(workspace.directory("candidates") / f"{split}.npy", "r")
     source = artifacts.scene_source(workspace, config, split)
     encoder = artifacts.pretrained_graph_encoder(workspace, config)
     queries = sample_queries(source, encoder, scenes, seed, config.graph_encoder.training.batch_size)

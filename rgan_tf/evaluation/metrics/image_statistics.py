@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Iterable
 from typing import Callable, NamedTuple, Optional
 
@@ -180,7 +181,7 @@ class ImageStatistics:
                 statistics.parts = [ClassInformation(int(n), p, float(i)) for n, p, i in zip(*columns)]
                 statistics.moments = Moments(int(arrays["count"]), arrays["mean"], arrays["scatter"])
                 return statistics
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
             raise EvaluationError(
                 f"The image statistics {path} cannot be read ({error}); remove the file to have them computed again."
             ) from error

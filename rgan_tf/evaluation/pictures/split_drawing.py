@@ -13,7 +13,7 @@ from rgan_tf.errors import UserError
 from rgan_tf.evaluation.pictures import retrieval_policies
 from rgan_tf.evaluation.pictures.ground_truth_patches import ground_truth_batches
 from rgan_tf.ops import pixels, scene_random
-from rgan_tf.training import artifacts
+from rgan_tf.training import artifacts, checkpoints
 from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.workspace import Workspace
 
@@ -177,5 +177,4 @@ def real_images(source: SceneSource, most: Optional[int] = None) -> Iterator[np.
 
 def checkpoint_step(workspace: Workspace) -> int:
     """The training step of the newest checkpoint."""
-    path = tf.train.latest_checkpoint(str(workspace.directory("retrievegan")))
-    return int(path.rsplit("-", 1)[1])
+    return checkpoints.step(checkpoints.newest(workspace.directory("retrievegan")))

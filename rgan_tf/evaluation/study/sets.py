@@ -99,10 +99,11 @@ def shared_scenes(workspaces: Sequence[Workspace]) -> list[SceneGraph]:
 def _test_scenes(workspace: Workspace, config: config_lib.ExperimentConfig) -> Iterator[SceneGraph]:
     source = artifacts.scene_source(workspace, config, "test")
     names = artifacts.vocabulary(workspace)
-    for batch in input_pipeline.evaluation_batches(source, _BATCH):
-        columns = (batch[name].numpy() for name in ("objects", "object_mask", "triples", "triple_mask"))
-        for row in zip(*columns):
-            yield unpad_scene(*row, names)
+    with artifacts.reading(workspace):
+        for batch in input_pipeline.evaluation_batches(source, _BATCH):
+            columns = (batch[name].numpy() for name in ("objects", "object_mask", "triples", "triple_mask"))
+            for row in zip(*columns):
+                yield unpad_scene(*row, names)
 
 
 def _draw(

@@ -1,0 +1,58 @@
+"""What each stage of an experiment is made from, and a short hash of it by which a change is known."""
+
+import hashlib
+import json
+
+from rgan_tf import config as config_lib
+
+# In the order in which they run; each with the stages it reads.
+STAGES: dict[str, tuple[str, ...]] = {
+    "dataset": (),
+    "graph_encoder": ("dataset",),
+    "patch_bank": ("dataset", "graph_encoder"),
+    "candidates": ("patch_bank",),
+    "cooccurrence": ("patch_bank",),
+    "retrievegan": ("candidates", "cooccurrence"),
+}
+# Fields that say how a run reports, not what it learns.
+_REPORTING = ("summary_interval", "panel_interval", "checkpoint_interval", "keep_checkpoints")
+
+
+def fingerprint(stage: str, config: config_lib.ExperimentConfig) -> str:
+    """A short hash of all that a stage's result depends on: its configuration and, in turn, its inputs'."""
+    return hash_of(part_of(stage, config), [fingerprint(name, config) for name in STAGES[stage]])
+
+
+def hash_of(part: dict, inputs: list) -> str:
+    """The fingerprint of a part of a configuration and the fingerprints of its inputs."""
+    content = {"part": part, "inputs": inputs}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def part_of(stage: str, config: config_lib.ExperimentConfig) -> dict:
+    """The part of the configuration that a stage itself depends on."""
+    tree = config.as_dict()
+    if stage == "dataset":
+        return {"data": _without(tree["data"], "max_triples", "shuffle_buffer")}
+    if stage in ("graph_encoder", "cooccurrence"):
+        part = {**tree[stage], "training": _without(tree[stage]["training"], *_REPORTING)}
+        return {stage: part, "data": tree["data"], "seed": config.seed}
+    if stage == "patch_bank":
+        return {stage: tree[stage]}
+    if stage == "candidates":
+        return {stage: _without(tree[stage], "k_train")}
+    rooms = {name: tree[name] for name in ("retrieval", "generator", "discriminators", "losses")}
+    rooms["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
+    training = _without(tree["training"], "steps", *_REPORTING)
+    return {**rooms, "training": training, "k_train": config.candidates.k_train, "seed": config.training_seed}
+
+
+def _read_fields(network: dict) -> dict:
+    """The fields that the feature network is made from: VGG19 reads none of a handle's, and the other way round."""
+    if network["handle"]:
+        return _without(network, "weights")
+    return _without(network, "handle", "signature", "input_range", "input_size")
+
+
+def _without(tree: dict, *keys: str) -> dict:
+    return {key: value for key, value in tree.items() if key not in keys}

@@ -1,8 +1,8 @@
-"""Where a training step's time goes: python -m rgan_tf.benchmark --config_file=… [--output=FILE.json].
+"""Where a training step's time goes: python -m rgan_tf.benchmark --config_file=… [--against=…] [--output=FILE.json].
 
 Draws synthetic scenes and a bank of random bytes at the configuration's sizes, trains on them through the real input
 pipeline, and times the step and its parts. Absolute times say more about the machine than about the code; the shares
-are what to look at.
+are what to look at; and with `--against`, the ratio of two ways to run, whose steps take turns.
 """
 
 import json
@@ -10,7 +10,7 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 from absl import flags
@@ -36,6 +36,7 @@ _CONFIG_FILE = flags.DEFINE_string("config_file", None, "YAML configuration.", r
 _OVERRIDE = flags.DEFINE_string("params_override", "", "Fields to override: key=value,key.subkey=value.")
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file to write; empty writes none.")
 _STEPS = flags.DEFINE_integer("steps", 20, "Measured steps, after one that compiles.", lower_bound=1)
+_AGAINST = flags.DEFINE_string("against", "", "Fields of runtime by which a second way differs, to be compared.")
 _BANK = flags.DEFINE_integer("bank_patches", 20000, "Patches of the random bank.", lower_bound=1000)
 
 _SCENES = 64
@@ -46,17 +47,20 @@ _MIB = 2**20
 def main() -> None:
     """Measures, prints a table, writes JSON."""
     config = config_lib.load_config(_CONFIG_FILE.value, _OVERRIDE.value)
+    other = _other_way(config) if _AGAINST.value else None
     strategy = runtime.prepare(config.runtime)
     tf.keras.utils.set_random_seed(config.seed)
     with tempfile.TemporaryDirectory() as directory, strategy.scope():
-        figures = _measure(config, pathlib.Path(directory))
+        figures = _measure(config, other, pathlib.Path(directory))
     for name, value in figures.items():
         print(f"{name:32} {value:12.4g}" if isinstance(value, float) else f"{name:32} {value:>12}")
     if _OUTPUT.value:
         pathlib.Path(_OUTPUT.value).write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def _measure(config: config_lib.ExperimentConfig, directory: pathlib.Path) -> dict[str, object]:
+def _measure(
+    config: config_lib.ExperimentConfig, other: Optional[config_lib.ExperimentConfig], directory: pathlib.Path
+) -> dict[str, object]:
     source, names = _scenes(config, directory / "dataset")
     _write_random_bank(config, directory / "bank", _BANK.value)
     bank, bank_resident = _open_and_read(directory / "bank", config)
@@ -66,16 +70,18 @@ def _measure(config: config_lib.ExperimentConfig, directory: pathlib.Path) -> di
         return input_pipeline.training_batches(source, config.training.batch_size, step, reader)
 
     batch = next(iter(batches(0)))
-    models = Models.create(config, names.num_objects, names.num_predicates)
-    build_models(models, batch)
-    trainer = RetrieveGANTrainer(models, config)
-    step_seconds, waiting = _train(trainer, batches)
+    trainer = _ready_trainer(config, names, batches)
+    models = trainer.models
+    step_seconds, waiting = _train(trainer)
     parts = _parts(trainer, input_pipeline.to_device(batch))
     search, forward = _serving(models.retrievegan, config, input_pipeline.to_device(batch))
     figures: dict[str, object] = {
         "configuration": _CONFIG_FILE.value,
         "device": tf.config.list_logical_devices()[-1].name,
         "batch_size": config.training.batch_size,
+        "objects_per_scene": float(
+            np.mean([len(r["objects"]["category"]) for _, r in source.records().as_numpy_iterator()])
+        ),
         "step_seconds": step_seconds,
         "images_per_second": config.training.batch_size / step_seconds,
         "input_wait_share": waiting / step_seconds,
@@ -87,6 +93,9 @@ def _measure(config: config_lib.ExperimentConfig, directory: pathlib.Path) -> di
     for name, seconds in parts.items():
         figures[f"{name}_seconds"] = seconds
         figures[f"{name}_share"] = seconds / step_seconds
+    if other is not None:
+        runtime.prepare(other.runtime)
+        figures.update(_take_turns(trainer, _ready_trainer(other, names, batches)))
     return figures
 
 
@@ -142,10 +151,53 @@ def _random_reader(config: config_lib.ExperimentConfig, bank: PatchBank) -> Bank
     )
 
 
-def _train(trainer: loop.StageTrainer, batches: Callable) -> tuple[float, float]:
-    """Seconds of a step, and of waiting in it."""
+def _other_way(config: config_lib.ExperimentConfig) -> config_lib.ExperimentConfig:
+    """The configuration of the second way.
+
+    Raises:
+      ConfigError: it differs in more than how it runs, or in what a process can have one way alone.
+    """
+    other = config_lib.load_config(_CONFIG_FILE.value, ",".join(filter(None, [_OVERRIDE.value, _AGAINST.value])))
+    same = {"runtime": {}}
+    kept = ("distribution_strategy", "num_gpus", "worker_hosts", "task_index", "deterministic")
+    if {**other.as_dict(), **same} != {**config.as_dict(), **same} or any(
+        getattr(other.runtime, name) != getattr(config.runtime, name) for name in kept
+    ):
+        raise config_lib.ConfigError(
+            f"--against is {_AGAINST.value!r}; it may set runtime.mixed_precision, runtime.skip_padding and "
+            "runtime.xla alone, as both ways run in one process on the same scenes."
+        )
+    return other
+
+
+def _ready_trainer(config: config_lib.ExperimentConfig, names, batches: Callable) -> RetrieveGANTrainer:
+    """A trainer that has made one step, which compiles."""
+    models = Models.create(config, names.num_objects, names.num_predicates)
+    build_models(models, next(iter(batches(0))))
+    trainer = RetrieveGANTrainer(models, config)
     trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(batches(0))
     trainer.train(tf.constant(1))
+    return trainer
+
+
+def _take_turns(one: RetrieveGANTrainer, other: RetrieveGANTrainer) -> dict[str, float]:
+    """Steps of two trainers in turns, so that whatever else the machine does weighs on both alike."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in progress_bar(range(_STEPS.value), desc="turns", unit="turn"):
+        for place in (0, 1) if turn % 2 == 0 else (1, 0):
+            started = time.perf_counter()
+            (one, other)[place].train(tf.constant(1))
+            seconds[place].append(time.perf_counter() - started)
+    ratios = np.array(seconds[1]) / np.array(seconds[0])
+    return {
+        "against_step_seconds": float(np.mean(seconds[1])),
+        "against_ratio_of_sums": float(np.sum(seconds[1]) / np.sum(seconds[0])),
+        "against_ratio_median": float(np.median(ratios)),
+    }
+
+
+def _train(trainer: loop.StageTrainer) -> tuple[float, float]:
+    """Seconds of a step, and of waiting in it."""
     with progress_bar(total=_STEPS.value, desc="steps", unit="step") as trainer.progress:
         started = time.perf_counter()
         trainer.train(tf.constant(_STEPS.value))

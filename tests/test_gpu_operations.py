@@ -3,10 +3,13 @@
 The main training's step is held against the same list in test_step.py, for every configuration.
 """
 
+import importlib.metadata
+
 import pytest
 import tensorflow as tf
-from conftest import tiny_config
+from conftest import REPOSITORY, tiny_config
 from gpu_operations import complaints
+from packaging.requirements import Requirement
 
 from pipelines.input_pipeline import BankReader, training_batches
 from rgan_tf.models.patch_encoder import PatchEncoder
@@ -71,3 +74,15 @@ def enlarge_nearest(x):
 def test_what_a_gpu_lacks_is_seen(function, words):
     found = complaints(tf.function(function).get_concrete_function(tf.TensorSpec([2, 4, 4, 3])))
     assert any(words in complaint for complaint in found), found
+
+
+def test_the_gpu_extra_is_what_this_tensorflow_was_built_with():
+    asked = [Requirement(text) for text in importlib.metadata.requires("tensorflow")]
+    cuda = [r for r in asked if r.marker and "and-cuda" in str(r.marker)]
+    assert cuda and any("cudnn" in r.name for r in cuda)
+    pinned = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    assert {f"{r.name}{r.specifier}" for r in cuda} <= set(pinned)
+    ours = [Requirement(text) for text in importlib.metadata.requires("rgan_tf")]
+    (extra,) = [r for r in ours if r.marker and "gpu" in str(r.marker)]
+    assert extra.name == "tensorflow" and extra.extras == {"and-cuda"}
+    assert extra.specifier.contains(importlib.metadata.version("tensorflow"))

@@ -58,7 +58,7 @@ def test_the_papers_four_rows_are_planned_seed_by_seed(tmp_path):
 
 def test_rows_that_differ_before_the_main_training_are_refused(configs, tmp_path):
     with open(configs / "both.yaml", "a") as file:
-        file.write("patch_bank: {patch_size: 24}\n")
+        file.write("patch_bank: {patch_size: 32}\n")
     with pytest.raises(UserError, match=r"both.yaml and .*neither.yaml differ in the stage patch_bank"):
         ablation.plan(configs, tmp_path / "work", 1)
     with pytest.raises(UserError, match="holds no configuration"):

@@ -1,6 +1,5 @@
 """Damaged files of a workspace: a sentence that names the file and the mend, or the right result; never a wrong one."""
 
-import hashlib
 import json
 import shutil
 
@@ -10,10 +9,10 @@ import tensorflow as tf
 from conftest import tiny_config
 from damages import KINDS, Refusal, answer_of, damaged, damaged_bytes, files_of
 from removal_workspaces import copy_of, ids_file, state_of
+from workspace_readers import COLUMNS, READ_BY, READERS, bank_of, checkpoint_of, lists_of
 
 import rgan_tf
 from pipelines.patch_bank import removal
-from pipelines.patch_bank.ledger import read_ledger
 from rgan_tf import integrity
 from rgan_tf.errors import UserError, WorkspaceError
 from rgan_tf.evaluation import records
@@ -22,15 +21,6 @@ from rgan_tf.evaluation.metrics.image_statistics import ImageFeatures, ImageStat
 from rgan_tf.evaluation.scoring import Measurement, Setting
 from rgan_tf.training import artifacts, checkpoints, stages
 from rgan_tf.workspace import STAGES, Workspace
-
-TRAINED = ("graph_encoder", "cooccurrence", "retrievegan")
-COLUMNS = ("category", "graph_feature", "patch_id", "scene_index", "object_index", "box", "image_id", "license")
-
-
-def digest(*values):
-    """Of arrays and texts."""
-    parts = [np.asarray(value).tobytes() if not isinstance(value, str) else value.encode() for value in values]
-    return hashlib.sha256(b"|".join(parts)).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -51,78 +41,6 @@ def evaluated(tiny_workspace, tmp_path_factory):
             shutil.copy(path, partial)
         raise KeyboardInterrupt
     return workspace
-
-
-def checkpoint_of(directory):
-    path = checkpoints.newest(directory)
-    with checkpoints.reading(path):
-        reader = tf.train.load_checkpoint(str(path))
-        names = sorted(name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name)
-        return digest(*names, *(reader.get_tensor(name) for name in names))
-
-
-def bank_of(workspace):
-    bank = artifacts.open_bank(workspace)
-    rows = np.flatnonzero(~bank.removed)
-    columns = [np.asarray(getattr(bank, name)) for name in COLUMNS]
-    return digest(bank.gather_patches(rows), bank.gather_cooccurrence(rows), *columns)
-
-
-def scenes_of(workspace, split):
-    with artifacts.reading(workspace):
-        source = artifacts.scene_source(workspace, tiny_config(), split)
-        scenes = list(source.records().as_numpy_iterator())
-    return digest(*(record["image"] for _, record in scenes), *(record["objects"]["box"] for _, record in scenes))
-
-
-def lists_of(workspace):
-    readers = [artifacts.bank_reader(workspace, tiny_config(), split) for split in stages.SPLITS]
-    return digest(*(reader.candidates for reader in readers))
-
-
-def classifier_of(workspace):
-    found = in_domain_classifier.trained(tiny_config(), workspace)
-    return digest(json.dumps(found.notes), *found.model.get_weights())
-
-
-def statistics_of(workspace):
-    found = ImageStatistics.load(workspace.root / "evaluation" / "real_statistics" / "mark.npz", "mark")
-    return found and digest(found.moments.mean, found.moments.scatter, *(part.marginal for part in found.parts))
-
-
-def resumed(workspace):
-    """What a stage that was killed goes on from."""
-    partial, kept = workspace.partial("graph_encoder"), workspace.root / "kept"
-    shutil.copytree(partial, kept)
-    try:
-        with workspace.making("graph_encoder", tiny_config()):
-            raise Resumed(checkpoint_of(partial) if checkpoints.newest(partial) else "anew")
-    except Resumed as found:
-        return str(found)
-    finally:
-        shutil.rmtree(partial)
-        kept.rename(partial)
-
-
-class Resumed(Exception):
-    """Ends a stage in the making, as a kill would."""
-
-
-# What commands read a workspace by.
-READERS = {
-    "current": lambda w: [w.is_current(stage, tiny_config()) for stage in STAGES],
-    "config": lambda w: json.dumps(w.trained_config().as_dict()),
-    "vocabulary": artifacts.vocabulary,
-    "bank": bank_of,
-    "candidates": lists_of,
-    "figures": records.read,
-    "ledger": lambda w: read_ledger(w.root),
-    "classifier": classifier_of,
-    "statistics": statistics_of,
-    "resumption": resumed,
-    **{split: lambda w, split=split: scenes_of(w, split) for split in stages.SPLITS},
-    **{stage: lambda w, stage=stage: checkpoint_of(w.directory(stage)) for stage in TRAINED},
-}
 
 
 def is_unread(path):
@@ -154,8 +72,8 @@ def test_every_file_is_read_rightly_or_named(evaluated, whole, kind):
     for path in files:
         noticed = []
         with damaged(path, kind):
-            for name, read in READERS.items():
-                found, case = answer_of(lambda read=read: read(evaluated)), (name, path.name, kind)
+            for name in ("current", *READ_BY[path.relative_to(evaluated.root).parts[0]]):
+                found, case = answer_of(lambda name=name: READERS[name](evaluated)), (name, path.name, kind)
                 if isinstance(found, Refusal):
                     assert found.names(path), (case, found.text)
                     noticed.append(name)
@@ -244,19 +162,33 @@ def checkpoint_of_step(directory, step):
     return checkpoint_of(alone)
 
 
-def test_the_manifest_of_a_training_is_made_anew_and_nothing_trained_is_lost(tiny_workspace, tmp_path, monkeypatch):
-    workspace = Workspace(shutil.copytree(tiny_workspace.root, tmp_path / "copy"))
-    manifest, trained = workspace.root / "retrievegan" / "manifest.json", []
-    whole = manifest.read_bytes()
-    monkeypatch.setattr(stages.loop, "train", lambda trainer, run: trained.append(run.directory))
+def test_the_manifest_of_a_training_is_made_anew_and_nothing_trained_is_lost(tiny_workspace, tmp_path):
+    workspace, config = Workspace(shutil.copytree(tiny_workspace.root, tmp_path / "copy")), tiny_config()
+    manifest = workspace.root / "retrievegan" / "manifest.json"
+    whole, trained = manifest.read_bytes(), checkpoint_of(manifest.parent)
     for damage in ("cut", "changed"):
         manifest.write_bytes(damaged_bytes(whole, damage, 1))
         with pytest.raises(UserError, match="manifest.json is damaged .*; delete it and run python -m rgan_tf.train"):
-            stages.StageRunner(workspace, tiny_config(), tf.distribute.get_strategy()).run()
+            workspace.is_current("retrievegan", config)
     manifest.unlink()
-    stages.StageRunner(workspace, tiny_config(), tf.distribute.get_strategy()).run()
-    assert trained == [workspace.root / "retrievegan"] and manifest.read_bytes() == whole
+    assert not workspace.is_current("retrievegan", config)
+    with workspace.training(config) as directory:
+        assert checkpoint_of(directory) == trained
+    assert workspace.is_current("retrievegan", config) and manifest.read_bytes() == whole
     assert not list(workspace.root.glob("retrievegan.*"))
+
+
+def test_a_damaged_configuration_is_written_anew_by_its_training(tiny_workspace, tmp_path):
+    workspace, config = Workspace(shutil.copytree(tiny_workspace.root, tmp_path / "copy")), tiny_config()
+    path = workspace.root / "retrievegan" / "config.yaml"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"k_max: 6", b"k_max: 5"))
+    with pytest.raises(UserError, match="config.yaml is not what was written there.*rgan_tf.train .* writes it anew"):
+        workspace.trained_config()
+    assert not workspace.is_current("retrievegan", config)
+    with workspace.training(config):
+        pass
+    assert path.read_bytes() == whole and workspace.trained_config().candidates.k_max == 6
 
 
 @pytest.mark.parametrize("kind", KINDS)

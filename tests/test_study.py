@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from rgan_tf import config as config_lib
-from rgan_tf import integrity
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation.study import __main__ as study
 from rgan_tf.evaluation.study import pages as study_pages
 from rgan_tf.evaluation.study.pages import PatchSets, write_study
 from rgan_tf.scene_graph import SceneGraph
 from rgan_tf.scene_requests import GeneratedScene
+from rgan_tf.workspace import Workspace
 
 NAMES = ("runs/full_model", "runs/plain_model")
 SCENE = SceneGraph(("sky", "sheep", '<b>"R&D"'), ((0, "above", 1),))
@@ -153,10 +153,8 @@ def changed_copy(tiny_workspace, tmp_path_factory):
         root = tmp_path_factory.mktemp("changed") / "workspace"
         shutil.copytree(tiny_workspace.root, root)
         path = root / "retrievegan" / "config.yaml"
-        config_lib.save_config(config_lib.load_config(path, overrides), path)
-        manifest = integrity.read_json(path.with_name("manifest.json"), "-")
-        manifest["files"] = integrity.describe(path.parent, [path])
-        integrity.write_json(path.with_name("manifest.json"), manifest)
+        with Workspace(root).changing("retrievegan"):
+            config_lib.save_config(config_lib.load_config(path, overrides), path)
         return root
 
     return copy
@@ -166,7 +164,6 @@ def test_a_study_shows_what_both_workspaces_draw(tiny_workspace, changed_copy, t
     """With one model in both roles, the second time under another seed: a model takes its time to start."""
     from rgan_tf import scene_generator
     from rgan_tf.evaluation.study.sets import shared_scenes
-    from rgan_tf.workspace import Workspace
 
     roots = [str(tiny_workspace.root), str(changed_copy())]
     generator = scene_generator.load(roots[0])
@@ -274,7 +271,8 @@ def test_workspaces_with_different_scenes_are_named(tiny_workspace, changed_copy
         study.make([root, str(changed_copy("seed=9"))], tmp_path, 4, seed=0)
     renamed = changed_copy()
     path = renamed / "dataset" / "vocabulary.json"
-    path.write_text(path.read_text().replace('"sky"', '"heaven"'))
+    with Workspace(renamed).changing("dataset"):
+        path.write_text(path.read_text().replace('"sky"', '"heaven"'))
     with pytest.raises(UserError, match="different vocabularies"):
         study.make([root, str(renamed)], tmp_path, 4, seed=0)
     assert not list(tmp_path.iterdir())

@@ -149,7 +149,7 @@ def configuration(path: str, overrides: str, workspace: Workspace) -> Iterator[F
     yield Finding("configuration", path)
     strategy = yield from _looked_at(
         "strategy",
-        lambda: runtime.prepare(config.runtime),
+        lambda: runtime.prepare(runtime.alone(config.runtime)),
         lambda s: f"{config.runtime.distribution_strategy}, {s.num_replicas_in_sync} replica(s)",
     )
     yield from _looked_at("data", lambda: _source(config), str)

@@ -43,7 +43,7 @@ def evaluate(
 def _evaluate(workspace: Workspace, setting: scoring.Setting, lpips_weights: str, overrides: str) -> list[dict]:
     started = time.monotonic()
     config = workspace.trained_config(overrides)
-    runtime.prepare(config.runtime)
+    runtime.prepare(runtime.alone(config.runtime))
     # Ampere GPUs would round matrix products to ten bits, and scores with them.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     step = split_drawing.checkpoint_step(workspace)

@@ -62,6 +62,26 @@ def settle(directory) -> None:
     )
 
 
+def steps_of(directory) -> list[int]:
+    """The steps of the checkpoints up to the newest, ascending."""
+    path = newest(directory)
+    found = [] if path is None else map(step, _on_disk(pathlib.Path(directory)))
+    return sorted(number for number in found if number <= step(path))
+
+
+def go_back(directory, last: int) -> None:
+    """Deletes the checkpoints of steps after `last`, which a training that goes on from there writes again."""
+    directory = pathlib.Path(directory)
+    for name in sorted(_on_disk(directory), key=step, reverse=True):
+        if step(name) > last:
+            logging.warning("%s goes: another worker has none of its step.", directory / name)
+            for file in directory.glob(f"{name}.*"):
+                file.unlink()
+    if not _on_disk(directory):
+        (directory / NAME).unlink(missing_ok=True)
+    settle(directory)
+
+
 @contextlib.contextmanager
 def reading(path: Optional[pathlib.Path]) -> Iterator[None]:
     """Makes a sentence of what TensorFlow raises where a checkpoint is damaged.

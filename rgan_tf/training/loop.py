@@ -197,11 +197,16 @@ def train(trainer: StageTrainer, run: Run) -> None:
 
     Raises:
       TrainingDiverged: a reported term was not finite.
+      WorkerLostError: another worker is gone.
       WorkspaceError: the newest checkpoint is damaged.
     """
     training = run.training
     directory = _own_directory(run.directory, trainer.strategy)
     checkpoints.settle(directory)
+    if runtime.worker_count(trainer.strategy) > 1:
+        # One may have been killed after it wrote a checkpoint and another one before.
+        shared = runtime.common_steps(trainer.strategy, checkpoints.steps_of(directory))
+        checkpoints.go_back(directory, max(shared, default=0))
     manager = tf.train.CheckpointManager(
         tf.train.Checkpoint(**trainer.checkpoint_items()),
         directory,
@@ -231,7 +236,7 @@ def train(trainer: StageTrainer, run: Run) -> None:
     bar = progress_bar(total=training.steps, initial=start, desc=run.title, unit="step")
     # orbit prints a line an interval; it must not land in the middle of the bar.
     lines = contextlib.redirect_stdout(DummyTqdmFile(sys.stdout))
-    with bar as trainer.progress, lines, run.profile:
+    with bar as trainer.progress, lines, run.profile, runtime.together(trainer.strategy):
         controller.train(training.steps)
 
 

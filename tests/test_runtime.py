@@ -1,0 +1,85 @@
+"""How a process is set up: logical CPUs, workers by flag, and a workspace of several workers that is used alone."""
+
+import types
+
+import pytest
+import tensorflow as tf
+from conftest import REPOSITORY, tiny_config
+
+from rgan_tf import train
+from rgan_tf.config import ConfigError
+from rgan_tf.training import checkpoints, runtime
+
+HOSTS = "10.0.0.1:2222,10.0.0.2:2222"
+
+
+def configuration(monkeypatch, hosts="", task=-1, strategy="", overrides=""):
+    """What `rgan_tf.train` makes of its flags."""
+    values = {"_CONFIG_FILE": str(REPOSITORY / "tests" / "tiny.yaml"), "_OVERRIDE": overrides}
+    values.update({"_HOSTS": hosts, "_TASK": task, "_STRATEGY": strategy})
+    for name, value in values.items():
+        monkeypatch.setattr(train, name, types.SimpleNamespace(value=value))
+    return train._configuration()
+
+
+def test_logical_cpus_are_mirrored_over(monkeypatch):
+    assert runtime.prepare(tiny_config("runtime.distribution_strategy=mirrored").runtime).num_replicas_in_sync == 1
+    # As many as tests/conftest.py has made.
+    monkeypatch.setenv(runtime.LOGICAL_CPUS, "2")
+    assert runtime.prepare(tiny_config("runtime.distribution_strategy=mirrored").runtime).num_replicas_in_sync == 2
+    assert runtime.prepare(tiny_config("runtime.distribution_strategy=one_device").runtime).num_replicas_in_sync == 1
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "two", "65", "", "1.5", "²"])
+def test_a_number_of_logical_cpus_that_is_none_is_refused(monkeypatch, asked):
+    monkeypatch.setenv(runtime.LOGICAL_CPUS, asked)
+    with pytest.raises(ConfigError, match=runtime.LOGICAL_CPUS):
+        runtime.prepare(tiny_config().runtime)
+
+
+def test_workers_are_given_by_flags(monkeypatch):
+    config = configuration(monkeypatch, HOSTS, 1)
+    assert config.runtime.worker_hosts == HOSTS and config.runtime.task_index == 1
+    assert config.runtime.distribution_strategy == "multi_worker_mirrored"
+    assert configuration(monkeypatch).runtime.worker_hosts == ""
+
+
+@pytest.mark.parametrize(
+    "hosts, task, words",
+    [(HOSTS, -1, "task_index"), (HOSTS, 2, "task_index"), ("a,b", 0, "worker_hosts"), ("", 1, "task")],
+)
+def test_workers_that_make_no_sense_are_refused(monkeypatch, hosts, task, words):
+    with pytest.raises(ConfigError, match=words):
+        configuration(monkeypatch, hosts, task)
+
+
+def test_one_process_uses_the_workspace_of_several_alone(monkeypatch):
+    settings = configuration(monkeypatch, HOSTS, 1).runtime
+    assert runtime.prepare(runtime.alone(settings)).num_replicas_in_sync == 1
+    plain = tiny_config("runtime.distribution_strategy=one_device").runtime
+    assert runtime.alone(plain) is plain
+
+
+def test_an_error_of_one_process_by_itself_is_no_lost_worker():
+    with pytest.raises(tf.errors.UnavailableError), runtime.together(tf.distribute.get_strategy()):
+        raise tf.errors.UnavailableError(None, None, "the disk is gone")
+
+
+def test_common_steps_of_replicas_that_name_the_same():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert runtime.common_steps(strategy, [4, 2, 6]) == [2, 4, 6]
+    assert runtime.common_steps(strategy, []) == []
+    assert runtime.common_steps(strategy, list(range(10)), most=3) == [7, 8, 9]
+
+
+def test_going_back_deletes_what_comes_after(tmp_path):
+    step = tf.Variable(0)
+    manager = tf.train.CheckpointManager(tf.train.Checkpoint(v=step), tmp_path, 9, checkpoint_name=checkpoints.NAME)
+    for number in (2, 4, 6):
+        step.assign(number)
+        manager.save(number)
+    assert checkpoints.steps_of(tmp_path) == [2, 4, 6]
+    checkpoints.go_back(tmp_path, 4)
+    assert checkpoints.steps_of(tmp_path) == [2, 4] and tf.train.latest_checkpoint(tmp_path).endswith("-4")
+    checkpoints.go_back(tmp_path, 0)
+    assert checkpoints.steps_of(tmp_path) == [] and checkpoints.newest(tmp_path) is None

@@ -50,7 +50,8 @@ def export(
     # The workspace is read for minutes, file by file, and must be of one piece: nobody may write to it meanwhile, while
     # others may read. `output` is written: two exports would choose the same version, and clear each other's away.
     versions = pathlib.Path(output).resolve()
-    with locks.reading(workspace.root), locks.writing(versions.parent, versions.name):
+    held = locks.all_of(locks.reading, [workspace.root, *workspace.lenders()])
+    with held, locks.writing(versions.parent, versions.name):
         return _export(workspace, output, version, encoding, max_patches, mode)
 
 

@@ -36,7 +36,8 @@ def evaluate(
       UserError: an argument is not known, or a network cannot be had.
     """
     # Of the evaluation alone: a training may go on meanwhile, of which this measures the newest checkpoint.
-    with locks.writing(workspace.root, "evaluation"):
+    own = locks.writing(workspace.root, "evaluation")
+    with own, locks.all_of(locks.reading, workspace.lenders(), "evaluation"):
         return _evaluate(workspace, setting, lpips_weights, overrides)
 
 

@@ -15,8 +15,8 @@ import os
 import pathlib
 import socket
 import time
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Callable
 
 import psutil
 
@@ -39,7 +39,7 @@ def writing(folder, part: str = "") -> Iterator[None]:
     Raises:
       WorkspaceError: another process holds it, which the message names, or the folder cannot be written.
     """
-    path = pathlib.Path(folder) / (f".{part}.lock" if part else ".lock")
+    path = _path(folder, part)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "r+b", buffering=0, opener=_creating)
@@ -50,13 +50,13 @@ def writing(folder, part: str = "") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading(folder) -> Iterator[None]:
-    """Holds a folder still: others may hold it so too, but nobody can write to it.
+def reading(folder, part: str = "") -> Iterator[None]:
+    """Holds a folder, or a part of it, still: others may hold it so too, but nobody can write to it.
 
     Raises:
       WorkspaceError: another process writes to it, which the message names.
     """
-    path = pathlib.Path(folder) / ".lock"
+    path = _path(folder, part)
     try:
         file = open(path, "r+b", buffering=0, opener=_creating)
     except OSError:
@@ -67,8 +67,25 @@ def reading(folder) -> Iterator[None]:
             # No writer has ever been here, or this one could not have made its file.
             yield
             return
-    with _locked(file, path, fcntl.LOCK_SH, pathlib.Path(folder)):
+    with _locked(file, path, fcntl.LOCK_SH, pathlib.Path(folder) / part):
         yield
+
+
+@contextlib.contextmanager
+def all_of(hold: Callable, folders: Iterable, part: str = "") -> Iterator[None]:
+    """Holds several folders: `hold` is `writing` or `reading`.
+
+    Raises:
+      WorkspaceError: as `hold` does; nothing is held then.
+    """
+    with contextlib.ExitStack() as held:
+        for folder in folders:
+            held.enter_context(hold(folder, part))
+        yield
+
+
+def _path(folder, part: str) -> pathlib.Path:
+    return pathlib.Path(folder) / (f".{part}.lock" if part else ".lock")
 
 
 def _creating(path: str, flags: int) -> int:

@@ -53,6 +53,11 @@ class Workspace:
         self._check(stage)
         return self.root / stage
 
+    def lenders(self) -> list[pathlib.Path]:
+        """The roots of other workspaces whose stages this one has by links, as those of an ablation do."""
+        roots = {(self.root / stage).resolve().parent for stage in STAGES if (self.root / stage).exists()}
+        return sorted(roots - {self.root.resolve()})
+
     def is_current(self, stage: str, config: config_lib.ExperimentConfig) -> bool:
         """Whether the stage is finished and was made from this configuration and these inputs."""
         manifest = self._manifest(self.root / stage)

@@ -19,6 +19,7 @@ from rgan_tf import evaluate, locks
 from rgan_tf.errors import WorkspaceError
 from rgan_tf.evaluation.scoring import Setting
 from rgan_tf.training import runtime, stages
+from rgan_tf.workspace import Workspace
 
 # A process of its own that takes a lock, says so, and keeps it until it is killed.
 HOLDER = """
@@ -151,6 +152,25 @@ def test_an_evaluation_is_alone_but_for_trainings(workspace):
             pass
     with held_elsewhere(workspace.root), pytest.raises(WorkspaceError, match="has no retrievegan"):
         evaluate.evaluate(workspace, Setting())
+
+
+def test_workspaces_that_share_stages_hold_them_still(workspace, tmp_path):
+    """As in an ablation: two rows with links to one workspace's bank."""
+    rows = [Workspace(tmp_path / name) for name in "ab"]
+    for row in rows:
+        row.root.mkdir()
+        for stage in ("dataset", "patch_bank"):
+            (row.root / stage).symlink_to(workspace.root / stage)
+        assert row.lenders() == [workspace.root.resolve()]
+    assert workspace.lenders() == []
+    ids = ids_file(workspace, [3])
+    with held_elsewhere(workspace.root, kind="reading"):
+        with locks.all_of(locks.reading, rows[1].lenders()), pytest.raises(WorkspaceError, match="in use by process"):
+            removal.remove(rows[0], ids)
+    with held_elsewhere(workspace.root), pytest.raises(WorkspaceError, match="in use by process"):
+        run_all(rows[1])
+    with held_elsewhere(workspace.root, "evaluation"), pytest.raises(WorkspaceError, match="evaluation is in use"):
+        evaluate.evaluate(rows[0], Setting())
 
 
 def test_two_exports_do_not_share_their_folder(workspace, tmp_path):

@@ -77,7 +77,8 @@ def remove(workspace: Workspace, ids_path) -> list[str]:
       WorkspaceError: the workspace has no bank, or another process writes to it or evaluates it: figures of a bank that
         changes meanwhile would be of neither.
     """
-    with locks.writing(workspace.root), locks.writing(workspace.root, "evaluation"):
+    roots = [workspace.root, *workspace.lenders()]
+    with locks.all_of(locks.writing, roots), locks.all_of(locks.writing, roots, "evaluation"):
         return _remove(workspace, ids_path)
 
 

@@ -75,6 +75,8 @@ def reading(workspace: Workspace) -> Iterator[None]:
         said = re.search(rf"\b{PatchBankError.__name__}: (.+)", error.message)
         if said:
             raise PatchBankError(said[1]) from error
+        if not isinstance(error, (tf.errors.DataLossError, tf.errors.FailedPreconditionError)):
+            raise
         for path in sorted((workspace.root / "dataset").rglob("*.tfrecord*")):
             try:
                 for _ in tf.data.TFRecordDataset(str(path)):

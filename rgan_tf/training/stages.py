@@ -59,7 +59,8 @@ class StageRunner:
             that one has to make, or another process writes to the workspace.
         """
         # Of several workers the chief alone writes what they share; the others have a folder of their own.
-        with locks.writing(self.workspace.root, runtime.own_part(self.strategy)):
+        own = locks.writing(self.workspace.root, runtime.own_part(self.strategy))
+        with own, locks.all_of(locks.reading, self.workspace.lenders()):
             for name in [stage] if stage else STAGES:
                 self._run_one(name)
 

@@ -1,11 +1,10 @@
 """The perceptual network: VGG19 up to the deepest layer asked for, frozen, its weights from where the user says."""
 
-import re
 from typing import Callable
 
 import tensorflow as tf
 
-from rgan_tf.config import ConfigError, FeatureNetworkConfig
+from rgan_tf.config import ConfigError, FeatureNetworkConfig, sizes
 from rgan_tf.errors import UserError
 from rgan_tf.models.feature_weights import load_weights
 from rgan_tf.models.hub_network import HubNetwork
@@ -13,22 +12,6 @@ from rgan_tf.models.layers import fold, unfold
 
 # What the losses call: images [B, ..., H, W, 3] in [-1, 1] to float32 values [B, ..., and their own dimensions].
 FeatureFunction = Callable[[tf.Tensor], list[tf.Tensor]]
-
-# Convolutions and filters of each block (Simonyan and Zisserman 2015, configuration E).
-_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
-_LAYER_NAME = re.compile(r"block(\d+)_conv(\d+)")
-
-
-def _position(layer: str) -> tuple[int, int]:
-    """(block, convolution) of a layer's name, from 1."""
-    match = _LAYER_NAME.fullmatch(layer)
-    block, conv = map(int, match.groups()) if match else (0, 0)
-    if not (1 <= block <= len(_BLOCKS) and 1 <= conv <= _BLOCKS[block - 1][0]):
-        raise ConfigError(
-            f"losses.feature_network.layers: VGG19 has no layer {layer!r}; convolutions are named block1_conv1 to "
-            f"block{len(_BLOCKS)}_conv{_BLOCKS[-1][0]}."
-        )
-    return block, conv
 
 
 def halve(maps: tf.Tensor) -> tf.Tensor:
@@ -45,7 +28,7 @@ def halve(maps: tf.Tensor) -> tf.Tensor:
 def _shapes_up_to(deepest: tuple[int, int]) -> dict[str, tuple[int, ...]]:
     """Kernel shapes (HWIO) by layer name, in order, up to the (block, convolution) `deepest`."""
     shapes, channels = {}, 3
-    for block, (count, filters) in enumerate(_BLOCKS, start=1):
+    for block, (count, filters) in enumerate(sizes.VGG19_BLOCKS, start=1):
         for conv in range(1, count + 1):
             if (block, conv) <= deepest:
                 shapes[f"block{block}_conv{conv}"] = (3, 3, channels, filters)
@@ -77,9 +60,8 @@ class FeatureNetwork(tf.keras.Model):
         if not config.layers:
             raise ConfigError("losses.feature_network.layers is empty; name at least one layer, as block1_conv2.")
         self._outputs, self._xla = list(config.layers), xla
-        deepest = max(_position(layer) for layer in self._outputs)
-        self._min_size = 2 ** (deepest[0] - 1)
-        shapes = _shapes_up_to(deepest)
+        self._min_size = sizes.vgg19_least_size(self._outputs)
+        shapes = _shapes_up_to(max(map(sizes.vgg19_position, self._outputs)))
         self.convolutions = [
             tf.keras.layers.Conv2D(
                 shape[3], 3, padding="same", activation="relu", dtype="float32", trainable=False, name=layer
@@ -112,8 +94,8 @@ class FeatureNetwork(tf.keras.Model):
         maps = tf.keras.applications.vgg19.preprocess_input((fold(tf.cast(images, tf.float32), 3) + 1.0) * 127.5)
         outputs, block = {}, 1
         for conv in self.convolutions:
-            if _position(conv.name)[0] != block:
-                block = _position(conv.name)[0]
+            if sizes.vgg19_position(conv.name)[0] != block:
+                block += 1
                 maps = halve(maps) if self._xla else tf.nn.max_pool2d(maps, 2, 2, "VALID")
             maps = conv(maps)
             outputs[conv.name] = maps

@@ -1,6 +1,8 @@
 """What tests share: a tiny configuration and a workspace in which every stage has run once."""
 
+import ctypes
 import fcntl
+import gc
 import os
 import pathlib
 
@@ -45,6 +47,15 @@ def _made_once(tmp_path_factory, name, make):
             make(root / name)
             (root / f"{name}.made").touch()
     return root / name
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_given_back():
+    """What a test file's graphs took goes back to the system at its end; else the processes grow to many gigabytes."""
+    yield
+    tf.keras.backend.clear_session()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import REPOSITORY, tiny_config
@@ -65,11 +66,31 @@ def test_an_error_of_one_process_by_itself_is_no_lost_worker():
         raise tf.errors.UnavailableError(None, None, "the disk is gone")
 
 
-def test_common_steps_of_replicas_that_name_the_same():
+@pytest.mark.parametrize(
+    "named, common",
+    [
+        ([[4, 2, 6], [4, 2, 6]], 6),
+        ([[4, 2, 6], [4, 2]], 4),
+        ([[], []], 0),
+        ([[4], []], None),
+        ([[8, 10], [4, 6]], None),
+        ([[0], [0]], 0),
+    ],
+)
+def test_the_common_step_is_the_last_that_every_worker_has(monkeypatch, named, common):
+    """Workers' rows as the exchange would give them; tests/test_workers.py has the exchange itself."""
+    strategy = tf.distribute.get_strategy()
+    rows = np.full((2, 64), -1)
+    for row, steps in zip(rows, named):
+        row[: len(steps)] = steps
+    monkeypatch.setattr(type(strategy), "run", lambda self, function: tf.constant(rows))
+    assert runtime.common_step(strategy, named[0]) == common
+
+
+def test_the_newest_steps_alone_are_exchanged():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    assert runtime.common_steps(strategy, [4, 2, 6]) == [2, 4, 6]
-    assert runtime.common_steps(strategy, []) == []
-    assert runtime.common_steps(strategy, list(range(10)), most=3) == [7, 8, 9]
+    assert runtime.common_step(strategy, list(range(10)), most=3) == 9
+    assert runtime.common_step(strategy, []) == 0
 
 
 def test_going_back_deletes_what_comes_after(tmp_path):

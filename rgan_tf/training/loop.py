@@ -198,15 +198,21 @@ def train(trainer: StageTrainer, run: Run) -> None:
     Raises:
       TrainingDiverged: a reported term was not finite.
       WorkerLostError: another worker is gone.
-      WorkspaceError: the newest checkpoint is damaged.
+      WorkspaceError: the newest checkpoint is damaged, or several workers have checkpoints, but none in common.
     """
     training = run.training
     directory = _own_directory(run.directory, trainer.strategy)
     checkpoints.settle(directory)
     if runtime.worker_count(trainer.strategy) > 1:
         # One may have been killed after it wrote a checkpoint and another one before.
-        shared = runtime.common_steps(trainer.strategy, checkpoints.steps_of(directory))
-        checkpoints.go_back(directory, max(shared, default=0))
+        shared = runtime.common_step(trainer.strategy, checkpoints.steps_of(directory))
+        if shared is None:
+            raise WorkspaceError(
+                f"The workers share no checkpoint from which they could go on: copy the checkpoint files of "
+                f"{run.directory}, its file {checkpoints.NAME} among them, to the folders .worker-N in it, or delete "
+                "all of them to train from the start."
+            )
+        checkpoints.go_back(directory, shared)
     manager = tf.train.CheckpointManager(
         tf.train.Checkpoint(**trainer.checkpoint_items()),
         directory,

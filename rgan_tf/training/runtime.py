@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Optional
 
 import tensorflow as tf
 from official.common import distribute_utils
@@ -93,8 +94,12 @@ def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
         ) from error
 
 
-def common_steps(strategy: tf.distribute.Strategy, steps: list[int], most: int = 64) -> list[int]:
-    """Of the steps that each worker names, the newest `most` at most, those that all of them name, ascending."""
+def common_step(strategy: tf.distribute.Strategy, steps: list[int], most: int = 64) -> Optional[int]:
+    """The last of the steps that every worker names, of each the newest `most` at most.
+
+    Returns:
+      0 where no worker names one; None where some do, but none that all of them do.
+    """
     row = sorted(steps)[-most:]
     row = tf.constant([row + [-1] * (most - len(row))], tf.int64)
 
@@ -102,8 +107,10 @@ def common_steps(strategy: tf.distribute.Strategy, steps: list[int], most: int =
         return tf.distribute.get_replica_context().all_gather(row, axis=0)
 
     rows = strategy.experimental_local_results(strategy.run(tf.function(gather)))[0].numpy()
-    shared = set(rows[0].tolist()).intersection(*(other.tolist() for other in rows))
-    return sorted(shared - {-1})
+    named = [{step for step in other.tolist() if step >= 0} for other in rows]
+    if not any(named):
+        return 0
+    return max(set.intersection(*named), default=None)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

@@ -29,9 +29,6 @@ from rgan_tf.models.feature_weights import FeatureWeightsError
 from rgan_tf.training import runtime
 from rgan_tf.workspace import STAGES, Workspace
 
-_CONFIG_FILE = flags.DEFINE_string("config_file", "", "A configuration to look at as well; see configs/.")
-_OVERRIDE = flags.DEFINE_string("params_override", "", "Fields to override: key=value,key.subkey=value.")
-_WORKSPACE = flags.DEFINE_string("workspace", "workspaces", "Where its artifacts would be; need not exist.")
 _GIB = 2**30
 # Where Keras gets VGG19 from.
 _VGG19 = (
@@ -53,9 +50,10 @@ class Finding(NamedTuple):
 
 def main() -> None:
     """Prints the page."""
-    findings = [*software(), *devices(), *machine(pathlib.Path(_WORKSPACE.value))]
-    if _CONFIG_FILE.value:
-        findings += configuration(_CONFIG_FILE.value, _OVERRIDE.value, Workspace(_WORKSPACE.value))
+    given = flags.FLAGS
+    findings = [*software(), *devices(), *machine(pathlib.Path(given.workspace))]
+    if given.config_file:
+        findings += configuration(given.config_file, given.params_override, Workspace(given.workspace))
     for finding in findings:
         print(f"{'mend' if finding.mend else 'ok':6}{finding.subject:20}{finding.found}")
         if finding.mend:
@@ -216,4 +214,7 @@ def _source(config: config_lib.ExperimentConfig) -> str:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("config_file", "", "A configuration to look at as well; see configs/.")
+    flags.DEFINE_string("params_override", "", "Fields to override: key=value,key.subkey=value.")
+    flags.DEFINE_string("workspace", "workspaces", "Where its artifacts would be; need not exist.")
     commands.run(main)

@@ -14,38 +14,39 @@ from rgan_tf.training import runtime
 from rgan_tf.training.stages import StageRunner
 from rgan_tf.workspace import STAGES, Workspace
 
-_CONFIG_FILE = flags.DEFINE_string("config_file", None, "YAML configuration; see configs/.", required=True)
-_WORKSPACE = flags.DEFINE_string("workspace", None, "Directory of the experiment's artifacts.", required=True)
-_STAGE = flags.DEFINE_enum("stage", "", ["", *STAGES], "Run this stage alone; its inputs must be current.")
-_OVERRIDE = flags.DEFINE_string("params_override", "", "Fields to override: key=value,key.subkey=value.")
-_STRATEGY = flags.DEFINE_string("distribution_strategy", "", "Overrides runtime.distribution_strategy.")
-_HOSTS = flags.DEFINE_string("worker_hosts", "", "All workers as host:port,host:port; sets runtime.worker_hosts.")
-_TASK = flags.DEFINE_integer("task_index", -1, "This process's place among them, from 0; sets runtime.task_index.")
-_PROFILE = flags.DEFINE_string("profile_steps", "", "First and last step of the main training to trace, e.g. 10,15.")
-
 
 def main() -> None:
     """Applies the runtime configuration and runs the stages."""
-    config = _configuration()
-    workspace, strategy = Workspace(_WORKSPACE.value), runtime.prepare(config.runtime)
-    preflight.check(config, workspace, [_STAGE.value] if _STAGE.value else list(STAGES), strategy)
-    StageRunner(workspace, config, strategy, _PROFILE.value).run(_STAGE.value)
+    given = flags.FLAGS
+    config = configuration(given)
+    workspace, strategy = Workspace(given.workspace), runtime.prepare(config.runtime)
+    preflight.check(config, workspace, [given.stage] if given.stage else list(STAGES), strategy)
+    StageRunner(workspace, config, strategy, given.profile_steps).run(given.stage)
 
 
-def _configuration() -> config_lib.ExperimentConfig:
-    overrides = [_OVERRIDE.value]
-    strategy = _STRATEGY.value or ("multi_worker_mirrored" if _HOSTS.value else "")
+def configuration(given) -> config_lib.ExperimentConfig:
+    """What the flags describe: the file, overrides, strategy, and the workers."""
+    overrides = [given.params_override]
+    strategy = given.distribution_strategy or ("multi_worker_mirrored" if given.worker_hosts else "")
     if strategy:
         overrides.append(f"runtime.distribution_strategy='{strategy}'")
-    if _TASK.value >= 0 and not _HOSTS.value:
-        overrides.append(f"runtime.task_index={_TASK.value}")
-    config = config_lib.load_config(_CONFIG_FILE.value, ",".join(filter(None, overrides)))
-    if _HOSTS.value:
+    if given.task_index >= 0 and not given.worker_hosts:
+        overrides.append(f"runtime.task_index={given.task_index}")
+    config = config_lib.load_config(given.config_file, ",".join(filter(None, overrides)))
+    if given.worker_hosts:
         # Not among the overrides, which commas part from each other.
-        config.runtime.worker_hosts, config.runtime.task_index = _HOSTS.value, _TASK.value
+        config.runtime.worker_hosts, config.runtime.task_index = given.worker_hosts, given.task_index
         config_lib.validate(config)
     return config
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("config_file", None, "YAML configuration; see configs/.", required=True)
+    flags.DEFINE_string("workspace", None, "Directory of the experiment's artifacts.", required=True)
+    flags.DEFINE_enum("stage", "", ["", *STAGES], "Run this stage alone; its inputs must be current.")
+    flags.DEFINE_string("params_override", "", "Fields to override: key=value,key.subkey=value.")
+    flags.DEFINE_string("distribution_strategy", "", "Overrides runtime.distribution_strategy.")
+    flags.DEFINE_string("worker_hosts", "", "All workers as host:port,host:port; sets runtime.worker_hosts.")
+    flags.DEFINE_integer("task_index", -1, "This process's place among them, from 0; sets runtime.task_index.")
+    flags.DEFINE_string("profile_steps", "", "First and last step of the main training to trace, e.g. 10,15.")
     commands.run(main)

@@ -3,13 +3,9 @@
 import json
 import subprocess
 import sys
-import types
 
 import pytest
-from conftest import REPOSITORY, tiny_config
-
-from rgan_tf import benchmark
-from rgan_tf.config import ConfigError
+from conftest import REPOSITORY
 
 
 def test_benchmark_measures_the_step_and_its_parts(tmp_path):
@@ -34,19 +30,7 @@ def test_benchmark_measures_the_step_and_its_parts(tmp_path):
     assert 0.0 < figures["against_step_seconds"]
 
 
-@pytest.mark.parametrize("against", ["training.batch_size=2", "runtime.deterministic=false"])
-def test_only_ways_to_run_can_be_compared(monkeypatch, against):
-    config = tiny_config()
-    values = {"_CONFIG_FILE": str(REPOSITORY / "tests" / "tiny.yaml"), "_OVERRIDE": "", "_AGAINST": against}
-    for name, value in values.items():
-        monkeypatch.setattr(benchmark, name, types.SimpleNamespace(value=value))
-    with pytest.raises(ConfigError, match="--against"):
-        benchmark._other_way(config)
-
-
-def test_the_other_way_is_the_configuration_but_for_how_it_runs(monkeypatch):
-    values = {"_CONFIG_FILE": str(REPOSITORY / "tests" / "tiny.yaml"), "_OVERRIDE": "seed=3"}
-    for name, value in {**values, "_AGAINST": "runtime.xla=true"}.items():
-        monkeypatch.setattr(benchmark, name, types.SimpleNamespace(value=value))
-    other = benchmark._other_way(tiny_config("seed=3"))
-    assert other.runtime.xla and other.seed == 3
+def test_only_ways_to_run_can_be_compared():
+    command = [sys.executable, "-m", "rgan_tf.benchmark", "--config_file=tests/tiny.yaml", "--against=training.steps=8"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "error: --against is 'training.steps=8'" in done.stderr

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import subprocess
+import types
 
 import pytest
 import tensorflow as tf
@@ -86,9 +87,12 @@ def test_what_is_missing_has_its_mend(tmp_path, name, overrides, subject, words)
 
 
 def test_the_command_prints_a_page_and_tells_by_its_status(tmp_path, capsys, monkeypatch):
-    values = {"_CONFIG_FILE": str(REPOSITORY / "configs" / "demo.yaml"), "_WORKSPACE": str(tmp_path), "_OVERRIDE": ""}
-    for name, value in values.items():
-        monkeypatch.setattr(doctor, name, type("Flag", (), {"value": value}))
+    given = {
+        "config_file": str(REPOSITORY / "configs" / "demo.yaml"),
+        "workspace": str(tmp_path),
+        "params_override": "",
+    }
+    monkeypatch.setattr(doctor.flags, "FLAGS", types.SimpleNamespace(**given))
     monkeypatch.setattr(doctor, "machine", lambda folder: iter([doctor.Finding("memory", "1.0 GiB", "buy some")]))
     with pytest.raises(SystemExit) as ended:
         doctor.main()

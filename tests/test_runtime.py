@@ -14,13 +14,11 @@ from rgan_tf.training import checkpoints, runtime
 HOSTS = "10.0.0.1:2222,10.0.0.2:2222"
 
 
-def configuration(monkeypatch, hosts="", task=-1, strategy="", overrides=""):
+def configuration(hosts="", task=-1, strategy="", overrides=""):
     """What `rgan_tf.train` makes of its flags."""
-    values = {"_CONFIG_FILE": str(REPOSITORY / "tests" / "tiny.yaml"), "_OVERRIDE": overrides}
-    values.update({"_HOSTS": hosts, "_TASK": task, "_STRATEGY": strategy})
-    for name, value in values.items():
-        monkeypatch.setattr(train, name, types.SimpleNamespace(value=value))
-    return train._configuration()
+    given = {"config_file": str(REPOSITORY / "tests" / "tiny.yaml"), "params_override": overrides}
+    given.update({"worker_hosts": hosts, "task_index": task, "distribution_strategy": strategy})
+    return train.configuration(types.SimpleNamespace(**given))
 
 
 def test_logical_cpus_are_mirrored_over(monkeypatch):
@@ -38,24 +36,24 @@ def test_a_number_of_logical_cpus_that_is_none_is_refused(monkeypatch, asked):
         runtime.prepare(tiny_config().runtime)
 
 
-def test_workers_are_given_by_flags(monkeypatch):
-    config = configuration(monkeypatch, HOSTS, 1)
+def test_workers_are_given_by_flags():
+    config = configuration(HOSTS, 1)
     assert config.runtime.worker_hosts == HOSTS and config.runtime.task_index == 1
     assert config.runtime.distribution_strategy == "multi_worker_mirrored"
-    assert configuration(monkeypatch).runtime.worker_hosts == ""
+    assert configuration().runtime.worker_hosts == ""
 
 
 @pytest.mark.parametrize(
     "hosts, task, words",
     [(HOSTS, -1, "task_index"), (HOSTS, 2, "task_index"), ("a,b", 0, "worker_hosts"), ("", 1, "task")],
 )
-def test_workers_that_make_no_sense_are_refused(monkeypatch, hosts, task, words):
+def test_workers_that_make_no_sense_are_refused(hosts, task, words):
     with pytest.raises(ConfigError, match=words):
-        configuration(monkeypatch, hosts, task)
+        configuration(hosts, task)
 
 
-def test_one_process_uses_the_workspace_of_several_alone(monkeypatch):
-    settings = configuration(monkeypatch, HOSTS, 1).runtime
+def test_one_process_uses_the_workspace_of_several_alone():
+    settings = configuration(HOSTS, 1).runtime
     assert runtime.prepare(runtime.alone(settings)).num_replicas_in_sync == 1
     plain = tiny_config("runtime.distribution_strategy=one_device").runtime
     assert runtime.alone(plain) is plain

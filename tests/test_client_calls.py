@@ -85,9 +85,9 @@ def test_no_room_is_tried_again_after_growing_pauses(code):
     with ScriptedServer([code] * 3) as server, GenerationClient(server.address) as client:
         assert client.predict("", X)["y"].tolist() == [0]
     assert len(server.calls) == 4
-    # 0.1, 0.2 and 0.4 seconds, each shortened by up to a half.
+    # 0.1, 0.2 and 0.4 seconds, each shortened by up to a half; and what a busy machine adds.
     pauses = np.diff(server.calls)
-    assert (pauses >= [0.05, 0.1, 0.2]).all() and (pauses < np.array([0.1, 0.2, 0.4]) + 0.5).all(), pauses
+    assert (pauses >= [0.05, 0.1, 0.2]).all() and (pauses < np.array([0.1, 0.2, 0.4]) + 2).all(), pauses
 
 
 def test_pauses_differ_between_clients(monkeypatch):
@@ -123,7 +123,8 @@ def test_no_call_outlives_its_time():
         start = time.monotonic()
         assert failing(server.address, timeout=0.3).code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert time.monotonic() - start < 2
-    assert len(server.calls) == 1 and server.remaining[0] <= 0.3
+    # The time that is left goes over the wire in rounded units.
+    assert len(server.calls) == 1 and server.remaining[0] < 0.35
 
 
 def test_the_time_is_for_all_attempts_together():

@@ -55,11 +55,15 @@ def workspace(tiny_workspace, tmp_path_factory):
 
 
 def test_a_second_writer_is_told_process_host_and_command(tmp_path):
+    took = []
     with held_elsewhere(tmp_path) as holder:
-        started = time.monotonic()
-        with pytest.raises(WorkspaceError) as refused, locks.writing(tmp_path):
-            pass
-        assert time.monotonic() - started < 1.0
+        # The best of three, since a busy machine may pause any of them.
+        for _ in range(3):
+            started = time.monotonic()
+            with pytest.raises(WorkspaceError) as refused, locks.writing(tmp_path):
+                pass
+            took.append(time.monotonic() - started)
+    assert min(took) < 1.0
     text = str(refused.value)
     assert f"process {holder.pid} on {socket.gethostname()} ({sys.executable} -c import sys, time" in text
     assert str(tmp_path) in text and "\n" not in text and len(text) < 600

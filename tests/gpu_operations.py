@@ -3,6 +3,7 @@
 Its packages hold the GPU kernels also where there is no GPU, so their registrations can be asked anywhere.
 """
 
+import functools
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -49,8 +50,13 @@ def has_gpu_kernel(node) -> bool:
     """Whether TensorFlow has a kernel for the operation with these types on GPUs, or one for every device."""
     return any(
         kernel.device_type in ("GPU", "DEFAULT") and all(_fits(node, constraint) for constraint in kernel.constraint)
-        for kernel in kernels.get_registered_kernels_for_op(node.op).kernel
+        for kernel in _kernels(node.op)
     )
+
+
+@functools.cache
+def _kernels(operation: str) -> list:
+    return list(kernels.get_registered_kernels_for_op(operation).kernel)
 
 
 def _fits(node, constraint) -> bool:

@@ -1,6 +1,8 @@
 """The record every builder writes, and what it says of itself beside its records."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -9,6 +11,7 @@ from rgan_tf.errors import UserError
 
 OBJECT_NAMES = "object_names"
 STYLE_NAMES = "style_names"
+PREDICATES = "predicates"
 PROBLEMS = "problems"
 SELECTION = "selection"
 NO_STYLE = -1
@@ -18,28 +21,43 @@ class SourceError(UserError):
     """The source of a data set lacks what is needed; the message says what was expected where."""
 
 
-def features() -> tfds.features.FeaturesDict:
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What a published data set comes to, and why ours may differ; `predicates` is None where relations are drawn."""
+
+    scenes: Mapping[str, int]
+    object_names: int
+    predicates: Optional[int]
+    reasons: str
+
+
+def features(with_relations: bool = False) -> tfds.features.FeaturesDict:
     """Features of one scene.
 
     `image` is the encoded picture as it is at the source. An object's `category` is its id in the vocabulary (1 or
     more), its `box` (x0, y0, x1, y1) and its `centroid` (x, y) are fractions of the picture's width and height.
     `license` is empty where it is not known, `style` is -1 where there is none.
+
+    Args:
+      with_relations: whether relations are annotated. Then `relations` are triples: the subject's place among the
+        objects, the predicate's id in the vocabulary (1 or more), the object's place.
     """
-    return tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(shape=(None, None, 3)),
-            "image_id": tfds.features.Text(),
-            "license": tfds.features.Text(),
-            "style": tf.int64,
-            "objects": tfds.features.Sequence(
-                {
-                    "category": tf.int64,
-                    "box": tfds.features.Tensor(shape=(4,), dtype=tf.float32),
-                    "centroid": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
-                }
-            ),
-        }
-    )
+    content = {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "image_id": tfds.features.Text(),
+        "license": tfds.features.Text(),
+        "style": tf.int64,
+        "objects": tfds.features.Sequence(
+            {
+                "category": tf.int64,
+                "box": tfds.features.Tensor(shape=(4,), dtype=tf.float32),
+                "centroid": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
+            }
+        ),
+    }
+    if with_relations:
+        content["relations"] = tfds.features.Sequence(tfds.features.Tensor(shape=(3,), dtype=tf.int64))
+    return tfds.features.FeaturesDict(content)
 
 
 def metadata(object_names: Sequence[str] = (), style_names: Sequence[str] = ()) -> tfds.core.MetadataDict:
@@ -50,8 +68,9 @@ def metadata(object_names: Sequence[str] = (), style_names: Sequence[str] = ()) 
       style_names: styles in id order, where the data set has any.
 
     Returns:
-      A dictionary with these names and two empty reports, each part of the source -> what -> number: `PROBLEMS` found
-      in it, and the `SELECTION` that a protocol made of its images.
+      A dictionary with these names; no `PREDICATES`, which a data set with annotated relations names in id order; and
+      two empty reports, each part of the source -> what -> number: `PROBLEMS` found in it, and the `SELECTION` that a
+      protocol made of its images.
     """
-    content: dict = {OBJECT_NAMES: list(object_names), STYLE_NAMES: list(style_names), PROBLEMS: {}, SELECTION: {}}
-    return tfds.core.MetadataDict(content)
+    names = {OBJECT_NAMES: list(object_names), STYLE_NAMES: list(style_names), PREDICATES: []}
+    return tfds.core.MetadataDict({**names, PROBLEMS: {}, SELECTION: {}})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_coco_stuff import configured, names_of, prepared, read
 
-from pipelines import datasets, records
+from pipelines import datasets, photographs, records
 from pipelines.coco_stuff import builder as coco_builder
 
 
@@ -77,4 +77,4 @@ def test_real_sample(tmp_path):
             assert (np.abs(centroids[~bare] - (boxes[~bare, :2] + boxes[~bare, 2:]) / 2) > 1e-4).any()
     problems = builder.info.metadata[records.PROBLEMS]
     assert sum(part.get(coco_builder.NO_SEGMENTATION, 0) for part in problems.values()) == without_mask
-    assert not any(coco_builder.CORRUPT_IMAGE in part for part in problems.values())
+    assert not any(photographs.CORRUPT_IMAGE in part for part in problems.values())

@@ -1,7 +1,6 @@
 """The COCO builder: a fixture worked out by hand, and the real sample against a second reading of the protocol."""
 
 import json
-import math
 
 import cv2
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 from pycocotools import mask as mask_tools
 
-from pipelines import datasets, records
+from pipelines import datasets, photographs, records
 from pipelines.coco_stuff import builder as coco_builder
 from pipelines.coco_stuff import protocol
 from pipelines.records import SourceError
@@ -130,7 +129,7 @@ def hand_made(tmp_path):
         thing(CAT, 16, 10, 10, 0, 10),
         thing(CAT, 16, 150, 0, 20, 20),
         thing(CAT, 16, 1, 2, 3),
-        thing(CAT, 16, 0, 0, math.nan, 3),
+        thing(CAT, 16, 0, 0, "wide", 3),
         thing(DOG, 16, 20, 10, 40, 20, segmentation=[[20, 10, 60, 30]]),
         thing(GRASS, 16, 0, 30, 100, 20, segmentation={"size": [HEIGHT, WIDTH], "counts": [5, 5]}),
         thing(SKY, 16, 0, 0, 100.3, 25, segmentation=compressed(rows_mask(0, 0))),
@@ -143,6 +142,7 @@ def hand_made(tmp_path):
     fixture.path("train", 18).write_bytes(whole[: len(whole) // 2])
     fixture.image("train", 20, picture=False, entry={"id": 20, "file_name": "20.jpg", "height": 5})
     fixture.annotate("train", thing(CAT, 999, 0, 0, 50, 50), thing(999, 11, 0, 0, 50, 50))
+    fixture.files["stuff", "train"]["annotations"].append("grass")
     return fixture
 
 
@@ -209,6 +209,7 @@ def test_problems_are_counted_by_kind(hand_made, tmp_path):
     }
     assert builder.info.metadata[records.PROBLEMS]["train2017"] == {
         protocol.MALFORMED_IMAGE: 1,
+        protocol.MALFORMED_ANNOTATION: 1,
         protocol.UNKNOWN_IMAGE: 1,
         protocol.UNKNOWN_CATEGORY: 1,
         protocol.MALFORMED_BOX: 2,
@@ -216,9 +217,9 @@ def test_problems_are_counted_by_kind(hand_made, tmp_path):
         protocol.OUTSIDE_BOX: 1,
         # The first cat of 16, and the sky of 19, whose image is said to be a pixel narrower.
         protocol.CLIPPED_BOX: 2,
-        coco_builder.MISSING_IMAGE: 1,
-        coco_builder.CORRUPT_IMAGE: 1,
-        coco_builder.OTHER_SIZE: 1,
+        photographs.MISSING_IMAGE: 1,
+        photographs.CORRUPT_IMAGE: 1,
+        photographs.OTHER_SIZE: 1,
         # Eight cats of 15, the dog of 11, the clipped cat of 16.
         coco_builder.NO_SEGMENTATION: 10,
         # Two points, run lengths that do not add up, an empty mask.
@@ -227,7 +228,7 @@ def test_problems_are_counted_by_kind(hand_made, tmp_path):
     assert builder.info.metadata[records.PROBLEMS]["val2017"] == {coco_builder.NO_SEGMENTATION: 9}
     report = datasets.source_report(builder)
     assert "train2017: 9 images: 6 kept, 1 too few objects, 1 too many objects, 1 without stuff" in report
-    assert f"train2017: 1 x {coco_builder.CORRUPT_IMAGE}" in report
+    assert f"train2017: 1 x {photographs.CORRUPT_IMAGE}" in report
 
 
 def test_val_is_split_in_file_order(hand_made, tmp_path):
@@ -266,6 +267,12 @@ def test_unusable_files_are_clear_errors(hand_made, tmp_path):
     path = root / "annotations" / "stuff_train2017.json"
     path.write_text('{"images": [')
     with pytest.raises(SourceError, match="stuff_train2017.json is not readable as JSON"):
+        prepared(configured(root), tmp_path / "data")
+    path.write_text('{"images": [], "annotations": [{"bbox": [NaN, 0, 1, 1]}], "categories": []}')
+    with pytest.raises(SourceError, match="stuff_train2017.json is not readable as JSON"):
+        prepared(configured(root), tmp_path / "data")
+    path.write_text('{"images": [], "annotations": [], "categories": [{"id": 7}]}')
+    with pytest.raises(SourceError, match="a category has no id or no name: {'id': 7}"):
         prepared(configured(root), tmp_path / "data")
     path.write_text('{"images": [], "annotations": []}')
     with pytest.raises(SourceError, match="has no list 'categories'"):

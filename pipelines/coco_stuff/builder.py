@@ -1,25 +1,30 @@
 """tensorflow-datasets builder over a local copy of COCO 2017 with stuff annotations."""
 
 import dataclasses
+import functools
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Optional
 
 import tensorflow_datasets as tfds
 
-from pipelines import records
+from pipelines import photographs, records
 from pipelines.coco_stuff import protocol, segmentation
 from pipelines.records import SourceError
-from rgan_tf.progress import progress_bar
 
-MISSING_IMAGE = "image file missing (scene skipped)"
-CORRUPT_IMAGE = "image that cannot be decoded (scene skipped)"
-OTHER_SIZE = "image of another size than its annotations say (scene skipped)"
 NO_SEGMENTATION = "object without segmentation (box centre taken)"
 MALFORMED_SEGMENTATION = "object with malformed or empty segmentation (box centre taken)"
-# tensorflow-datasets sorts records by 128-bit keys, in buckets that each hold an equal range of them.
-KEY_RANGE = 2**128
+
+# What the published files give (Johnson et al. 2018, section 4).
+PUBLISHED = records.Published(
+    scenes={"train": 24972, "validation": 1024, "test": 2048},
+    object_names=171,
+    predicates=None,
+    reasons="a part of the photographs, other bounds in `data`, or stuff files with COCO's 53 merged panoptic classes "
+    "instead of the 91 of COCO-Stuff",
+)
 
 
 @dataclasses.dataclass(eq=False)
@@ -77,7 +82,8 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
         self._check_splits(scenes, len(val.scenes))
         ids = {name: index for index, name in enumerate(names, start=1)}
         problems = {"train": train.problems, "validation": val.problems, "test": val.problems}
-        return {split: self._generate_examples(split, scenes[split], ids, problems[split]) for split in scenes}
+        sources = photographs.state_of(root / "annotations" / name for name in protocol.FILES)
+        return {split: self._generate_examples(split, scenes[split], ids, problems[split], sources) for split in scenes}
 
     def _check_splits(self, scenes: dict[str, list[protocol.Scene]], in_val: int) -> None:
         if not scenes["train"]:
@@ -89,39 +95,30 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
             )
 
     def _generate_examples(
-        self, split: str, scenes: list[protocol.Scene], ids: dict[str, int], problems: Counter
+        self, split: str, scenes: list[protocol.Scene], ids: dict[str, int], problems: Counter, sources: str
     ) -> Iterator[tuple[int, dict]]:
         """Yields the scenes in order; whatever is wrong with one is counted in `problems`."""
-        stride = KEY_RANGE // len(scenes)
-        yielded = 0
-        for index, scene in enumerate(progress_bar(scenes, desc=f"{split} scenes", unit="scene")):
-            record = _record(scene, ids, problems)
-            if record is not None:
-                yielded += 1
-                yield index * stride, record
-        part = "train2017" if split == "train" else "val2017"
-        self.info.metadata[records.PROBLEMS][part] = dict(problems)
-        if not yielded:
-            raise SourceError(f"The {split} split has no usable scene of {len(scenes)}; problems: {dict(problems)}.")
+        journal = photographs.journal(self, split, sources)
+        to_record = functools.partial(_to_record, ids=ids)
+        yield from photographs.examples(split, scenes, _examine, to_record, problems, journal)
+        self.info.metadata[records.PROBLEMS]["train2017" if split == "train" else "val2017"] = dict(problems)
 
 
-def _record(scene: protocol.Scene, ids: dict[str, int], problems: Counter) -> Optional[dict]:
-    """The record of a scene; None, and counted, where its picture is of no use."""
-    try:
-        encoded = scene.path.read_bytes()
-    except FileNotFoundError:
-        problems[MISSING_IMAGE] += 1
-        return None
-    size = segmentation.decoded_size(encoded)
-    if size != (scene.height, scene.width):
-        problems[CORRUPT_IMAGE if size is None else OTHER_SIZE] += 1
-        return None
+def _examine(scene: protocol.Scene) -> photographs.Finding:
+    fault = photographs.fault_of(scene.path, scene.height, scene.width)
+    if fault:
+        return photographs.Finding(False, (fault,))
+    centroids, problems = zip(*(_centroid(item, scene) for item in scene.objects))
+    return photographs.Finding(True, tuple(filter(None, problems)), centroids)
+
+
+def _to_record(scene: protocol.Scene, finding: photographs.Finding, ids: dict[str, int]) -> dict:
     objects = [
-        {"category": ids[item.category], "box": item.box, "centroid": _centroid(item, scene, problems)}
-        for item in scene.objects
+        {"category": ids[item.category], "box": item.box, "centroid": centroid}
+        for item, centroid in zip(scene.objects, finding.centroids)
     ]
     return {
-        "image": encoded,
+        "image": scene.path.read_bytes(),
         "image_id": scene.image_id,
         "license": scene.license,
         "style": records.NO_STYLE,
@@ -129,15 +126,11 @@ def _record(scene: protocol.Scene, ids: dict[str, int], problems: Counter) -> Op
     }
 
 
-def _centroid(item: protocol.SceneObject, scene: protocol.Scene, problems: Counter) -> tuple[float, float]:
-    """Centroid of the object's mask, or the centre of its box where there is no usable mask."""
+def _centroid(item: protocol.SceneObject, scene: protocol.Scene) -> tuple[tuple[float, float], Optional[str]]:
+    """Centroid of the object's mask, or the centre of its box where there is no usable mask, and why."""
     centre = ((item.box[0] + item.box[2]) / 2, (item.box[1] + item.box[3]) / 2)
     try:
-        centroid = segmentation.mask_centroid(item.segmentation, scene.height, scene.width)
+        centroid = segmentation.mask_centroid(json.loads(item.segmentation), scene.height, scene.width)
     except segmentation.SegmentationError:
-        problems[MALFORMED_SEGMENTATION] += 1
-        return centre
-    if centroid is None:
-        problems[NO_SEGMENTATION] += 1
-        return centre
-    return centroid
+        return centre, MALFORMED_SEGMENTATION
+    return (centre, NO_SEGMENTATION) if centroid is None else (centroid, None)

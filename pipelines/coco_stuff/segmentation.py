@@ -1,10 +1,9 @@
-"""Centroids of COCO segmentations, and the check that a picture can be decoded."""
+"""Centroids of COCO segmentations."""
 
 import math
 from typing import Any, Optional
 
 import numpy as np
-import tensorflow as tf
 from pycocotools import mask as mask_tools
 
 
@@ -92,11 +91,3 @@ def _unpack_counts(text: str) -> list[int]:
     if shift:
         raise SegmentationError("compressed run lengths that break off")
     return counts
-
-
-def decoded_size(encoded: bytes) -> Optional[tuple[int, int]]:
-    """(height, width) of an encoded picture, decoded in full as the input pipeline will; None where that fails."""
-    try:
-        return tuple(tf.io.decode_image(encoded, channels=3, expand_animations=False).shape[:2])
-    except tf.errors.InvalidArgumentError:
-        return None

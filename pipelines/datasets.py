@@ -1,12 +1,22 @@
 """The data set of a configuration: its builder, its preparation, its vocabulary."""
 
+import pathlib
+import shutil
+from typing import Optional
+
 import tensorflow_datasets as tfds
 
-from pipelines import records, relations
+from pipelines import photographs, records, relations
+from pipelines.coco_stuff import builder as coco_stuff
 from pipelines.coco_stuff.builder import CocoStuff, CocoStuffConfig
 from pipelines.synthetic_scenes.builder import SyntheticScenes, SyntheticScenesConfig
+from pipelines.visual_genome import builder as visual_genome
+from pipelines.visual_genome.builder import VisualGenome, VisualGenomeConfig
+from pipelines.visual_genome.protocol import Protocol
 from rgan_tf.config import DataConfig
 from rgan_tf.scene_graph import Vocabulary
+
+_PUBLISHED = {"coco_stuff": coco_stuff.PUBLISHED, "visual_genome": visual_genome.PUBLISHED}
 
 
 def make_builder(config: DataConfig, data_dir) -> tfds.core.GeneratorBasedBuilder:
@@ -33,24 +43,37 @@ def make_builder(config: DataConfig, data_dir) -> tfds.core.GeneratorBasedBuilde
             **protocol,
         )
         return CocoStuff(data_dir=data_dir, config=settings)
-    raise ValueError(f"data.builder is {config.builder!r}; it must be 'synthetic_scenes' or 'coco_stuff'.")
+    if config.builder == "visual_genome":
+        own = config.visual_genome.as_dict()
+        splits_file = own.pop("splits_file")
+        rules = Protocol(min_objects=config.min_objects, **own)
+        settings = VisualGenomeConfig(source_dir=config.source_dir, splits_file=splits_file, rules=rules)
+        return VisualGenome(data_dir=data_dir, config=settings)
+    raise ValueError(
+        f"data.builder is {config.builder!r}; it must be 'synthetic_scenes', 'coco_stuff' or 'visual_genome'."
+    )
 
 
 def prepare(builder: tfds.core.GeneratorBasedBuilder) -> None:
     """Writes the builder's records where they are not written yet.
+
+    What an earlier run that was killed found out about photographs is taken over.
 
     Raises:
       SourceError: the source folder lacks what the builder reads, or no usable scene is left for a split.
     """
     if builder.is_prepared():
         return
+    for left in pathlib.Path(builder.data_dir).parent.glob("incomplete.*"):
+        shutil.rmtree(left)
     # The builders show their own progress.
     tfds.disable_progress_bar()
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    photographs.clean_up(builder)
 
 
 def vocabulary(builder: tfds.core.GeneratorBasedBuilder) -> Vocabulary:
-    """Object names of a prepared data set, and the predicates drawn for it.
+    """Object names of a prepared data set, and the predicates that are annotated in it or drawn for it.
 
     Raises:
       ValueError: the data set is not prepared.
@@ -58,12 +81,18 @@ def vocabulary(builder: tfds.core.GeneratorBasedBuilder) -> Vocabulary:
     names = builder.info.metadata[records.OBJECT_NAMES]
     if not names:
         raise ValueError(f"The data set under {builder.data_dir} has no vocabulary yet; prepare it first.")
-    return Vocabulary.from_names(names, relations.PREDICATES)
+    # Data sets of before there were annotated ones do not say that they name none.
+    return Vocabulary.from_names(names, builder.info.metadata.get(records.PREDICATES) or relations.PREDICATES)
 
 
 def source_report(builder: tfds.core.GeneratorBasedBuilder) -> list[str]:
-    """What a prepared data set made of its source: one line a part for the images, one for each kind of problem."""
-    lines = []
+    """What a prepared data set made of its source.
+
+    Returns:
+      One line for its counts, with the published ones where there are any and a warning where they differ; one line a
+      part for the images; one for each kind of problem.
+    """
+    lines = _counts(builder, _PUBLISHED.get(builder.name))
     metadata = builder.info.metadata
     for part, verdicts in metadata[records.SELECTION].items():
         told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
@@ -71,3 +100,19 @@ def source_report(builder: tfds.core.GeneratorBasedBuilder) -> list[str]:
     for part, problems in metadata[records.PROBLEMS].items():
         lines += [f"{part}: {number} x {kind}" for kind, number in sorted(problems.items())]
     return lines
+
+
+def _counts(builder: tfds.core.GeneratorBasedBuilder, published: Optional[records.Published]) -> list[str]:
+    metadata = builder.info.metadata
+    counts = {f"{split} scenes": info.num_examples for split, info in builder.info.splits.items()}
+    counts["categories"] = len(metadata[records.OBJECT_NAMES])
+    if metadata.get(records.PREDICATES):
+        counts["predicates"] = len(metadata[records.PREDICATES])
+    if published is None:
+        return [", ".join(f"{number:,} {what}" for what, number in counts.items())]
+    expected = {f"{split} scenes": number for split, number in published.scenes.items()}
+    expected.update(categories=published.object_names, predicates=published.predicates)
+    told = [f"{number:,} {what} (published: {expected[what]:,})" for what, number in counts.items()]
+    differ = [what for what, number in counts.items() if number != expected[what]]
+    warning = f"warning: {', '.join(differ)} differ from what is published: {published.reasons}"
+    return [", ".join(told), *([warning] if differ else [])]

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from pipelines import relations
+from pipelines.object_draw import draw_objects
 from pipelines.patch_bank.bank import PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf.ops import pixels
@@ -47,19 +48,14 @@ class SceneSource:
         return records.enumerate()
 
     def parse(self, epoch: tf.Tensor, index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Pads one record, decodes its image and draws its relations for an epoch."""
-        count = tf.minimum(tf.shape(record["objects"]["category"])[0], self.data.max_objects)
-        boxes = self._pad(record["objects"]["box"], count)
-        centroids = self._pad(record["objects"]["centroid"], count)
-        mask = tf.range(self.data.max_objects) < count
-        triples, triple_mask = relations.draw_triples(
-            boxes, centroids, mask, self._scene_seed(_RELATIONS, epoch, index), self.data.max_triples
-        )
+        """Pads one record, decodes its image and draws its scene graph for an epoch."""
+        places, objects, triples, triple_mask = self.draw(epoch, index, record)
         return {
             "image": self._image(record["image"]),
-            "objects": tf.cast(self._pad(record["objects"]["category"], count), tf.int32),
-            "object_mask": mask,
-            "boxes": boxes,
+            "objects": tf.cast(objects["category"], tf.int32),
+            "object_mask": tf.range(self.data.max_objects) < tf.shape(places)[0],
+            "object_index": self._pad(places),
+            "boxes": objects["box"],
             "triples": triples,
             "triple_mask": triple_mask,
             "style": tf.cast(record["style"], tf.int32),
@@ -68,9 +64,30 @@ class SceneSource:
             "candidate_seed": self._scene_seed(_CANDIDATES, epoch, index),
         }
 
-    def _pad(self, values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    def draw(
+        self, epoch: tf.Tensor, index: tf.Tensor, record: dict[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        """The scene graph of a record in an epoch: objects of too many, or relations where none are annotated.
+
+        Returns:
+          places [n] int32 of its objects in the record; those objects' values, padded; triples and triple_mask.
+        """
+        seed, slots = self._scene_seed(_RELATIONS, epoch, index), self.data.max_objects
+        count = tf.shape(record["objects"]["category"])[0]
+        annotated = "relations" in record
+        if annotated:
+            places, *triples = draw_objects(count, record["relations"], seed, slots, self.data.max_triples)
+        else:
+            places = tf.range(tf.minimum(count, slots))
+        objects = {name: self._pad(tf.gather(values, places)) for name, values in record["objects"].items()}
+        if not annotated:
+            mask = tf.range(slots) < count
+            triples = relations.draw_triples(objects["box"], objects["centroid"], mask, seed, self.data.max_triples)
+        return (places, objects, *triples)
+
+    def _pad(self, values: tf.Tensor) -> tf.Tensor:
         rest = [[0, 0]] * (len(values.shape) - 1)
-        padded = tf.pad(values[:count], [[0, self.data.max_objects - count]] + rest)
+        padded = tf.pad(values, [[0, self.data.max_objects - tf.shape(values)[0]]] + rest)
         return tf.ensure_shape(padded, [self.data.max_objects] + values.shape[1:])
 
     def _image(self, encoded: tf.Tensor) -> tf.Tensor:
@@ -90,8 +107,8 @@ class SceneSource:
 class BankReader:
     """Attaches patches of the bank to batches of scenes.
 
-    ground_truth: int32 [scenes, N] bank rows of the scenes' own objects, -1 where there is none; None attaches none.
-    candidates: int32 [scenes, N, k_max] bank rows in order of distance, -1 where there are fewer; None attaches none.
+    ground_truth: int32 [scenes, R] bank rows of the recorded objects, -1 where there is none; None attaches none.
+    candidates: int32 [scenes, R, k_max] bank rows in order of distance, -1 where there are fewer; None attaches none.
     k: candidates given for an object: drawn from its k_max where `draw`, else the nearest ones.
     """
 
@@ -111,23 +128,25 @@ class BankReader:
         return batch
 
     def _attach_ground_truth(self, batch: dict[str, tf.Tensor]) -> None:
-        def look_up(scenes):
-            rows = self.ground_truth[scenes]
+        def look_up(scenes, places, mask):
+            rows = np.where(mask, self.ground_truth[scenes[:, None], places], -1)
             return rows, self.bank.gather_patches(rows)
 
-        rows, patches = tf.numpy_function(look_up, [batch["scene_index"]], [tf.int32, tf.uint8])
+        places = [batch["scene_index"], batch["object_index"], batch["object_mask"]]
+        rows, patches = tf.numpy_function(look_up, places, [tf.int32, tf.uint8])
         rows.set_shape([None, batch["objects"].shape[1]])
         patches.set_shape(rows.shape + [self.bank.patch_size, self.bank.patch_size, 3])
         batch.update(ground_truth_mask=rows >= 0, ground_truth_patches=patches)
 
     def _attach_candidates(self, batch: dict[str, tf.Tensor]) -> None:
-        def look_up(scenes, seeds):
-            rows = self.candidates[scenes]
+        def look_up(scenes, places, mask, seeds):
+            rows = np.where(mask[..., None], self.candidates[scenes[:, None], places], -1)
             rows = np.stack([self._draw(*pair) for pair in zip(rows, seeds)]) if self.draw else rows[..., : self.k]
             return rows, self.bank.gather_patches(rows), self.bank.gather_cooccurrence(rows)
 
         types = [tf.int32, tf.uint8, tf.float32]
-        rows, patches, embeddings = tf.numpy_function(look_up, [batch["scene_index"], batch["candidate_seed"]], types)
+        names = ("scene_index", "object_index", "object_mask", "candidate_seed")
+        rows, patches, embeddings = tf.numpy_function(look_up, [batch[name] for name in names], types)
         rows.set_shape([None, batch["objects"].shape[1], self.k])
         patches.set_shape(rows.shape + [self.bank.patch_size, self.bank.patch_size, 3])
         embeddings.set_shape(rows.shape + [self.bank.cooccurrence_dim])

@@ -22,6 +22,7 @@ from rgan_tf import commands  # isort: split
 import tensorflow as tf
 
 from pipelines.coco_stuff import protocol
+from pipelines.visual_genome import annotations
 from rgan_tf import config as config_lib
 from rgan_tf import preflight
 from rgan_tf.errors import UserError
@@ -210,6 +211,8 @@ def _reached(address: str) -> str:
 def _source(config: config_lib.ExperimentConfig) -> str:
     if config.data.builder == "coco_stuff":
         return f"COCO in {protocol.check_layout(config.data.source_dir)}"
+    if config.data.builder == "visual_genome":
+        return f"Visual Genome in {annotations.check_layout(config.data.source_dir)}"
     return "synthetic scenes, drawn here"
 
 

@@ -32,6 +32,8 @@ def hash_of(part: dict, inputs: list) -> str:
 def part_of(stage: str, config: config_lib.ExperimentConfig) -> dict:
     """The part of the configuration that a stage itself depends on."""
     tree = config.as_dict()
+    # Its builder alone reads it, and workspaces of others were made before it was there.
+    tree["data"] = tree["data"] if config.data.builder == "visual_genome" else _without(tree["data"], "visual_genome")
     if stage == "dataset":
         return {"data": _without(tree["data"], "max_triples", "shuffle_buffer")}
     if stage in ("graph_encoder", "cooccurrence"):

@@ -10,7 +10,8 @@ from rgan_tf import config as config_lib
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 _SIZES = (
-    "data.source_dir=none,data.image_size=32,data.max_objects=4,data.max_triples=6,patch_bank.patch_size=16,"
+    "data.source_dir=none,data.image_size=32,data.max_objects=4,data.max_triples=6,"
+    "data.visual_genome.max_relationships=6,patch_bank.patch_size=16,"
     "graph_encoder.embedding_dim=16,graph_encoder.hidden_dim=32,graph_encoder.layers=2,"
     "candidates.k_max=6,candidates.k_train=3,"
     "cooccurrence.encoder.width=4,cooccurrence.encoder.feature_dim=8,"

@@ -169,7 +169,7 @@ def look(config, tmp_path, stages=tuple(STAGES), replicas=1):
     preflight.check(config, Workspace(tmp_path), stages, types.SimpleNamespace(num_replicas_in_sync=replicas))
 
 
-@pytest.mark.parametrize("name", ["demo", "coco_sample", "coco_stuff", "ablations/both"])
+@pytest.mark.parametrize("name", ["demo", "coco_sample", "coco_stuff", "visual_genome", "ablations/both"])
 def test_no_shipped_configuration_is_refused_on_a_small_machine(name, monkeypatch, tmp_path):
     machine(monkeypatch, 4 * GIB, 20 * GIB)
     look(load_config(REPOSITORY / "configs" / f"{name}.yaml"), tmp_path)

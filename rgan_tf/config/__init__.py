@@ -32,6 +32,7 @@ from rgan_tf.config.fields import (
     RetrievalConfig,
     RuntimeConfig,
     TrainingConfig,
+    VisualGenomeConfig,
 )
 from rgan_tf.config.files import load_config, save_config
 
@@ -56,6 +57,7 @@ __all__ = [
     "RetrievalConfig",
     "RuntimeConfig",
     "TrainingConfig",
+    "VisualGenomeConfig",
     "estimate_memory",
     "load_config",
     "save_config",

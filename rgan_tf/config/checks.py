@@ -19,6 +19,11 @@ from rgan_tf.config.fields import (
     TrainingConfig,
 )
 
+# What the builders of photographs read.
+_SOURCES = {
+    "coco_stuff": "the folder that holds images/ and annotations/",
+    "visual_genome": "the folder that holds image_data.json, objects.json and the other published files",
+}
 # The in-domain classifier draws the order of all its examples at once.
 _MOST_EXAMPLES = 10**9
 
@@ -85,12 +90,13 @@ def _check_seeds(config: ExperimentConfig) -> None:
 
 def _check_data(data: DataConfig) -> None:
     _at_least("data.max_objects", data.max_objects, "data.min_objects", data.min_objects)
-    _at_least("data.max_triples", data.max_triples, "data.max_objects", data.max_objects)
-    if data.builder == "coco_stuff":
+    if data.builder == "visual_genome":
+        _check_visual_genome(data)
+    else:
+        _at_least("data.max_triples", data.max_triples, "data.max_objects", data.max_objects)
+    if data.builder in _SOURCES:
         if not data.source_dir:
-            raise ConfigError(
-                "data.source_dir is empty; coco_stuff needs the folder that holds images/ and annotations/."
-            )
+            raise ConfigError(f"data.source_dir is empty; {data.builder} needs {_SOURCES[data.builder]}.")
         return
     fewest, most = sizes.SYNTHETIC_OBJECTS
     if data.max_objects < fewest or data.min_objects > most:
@@ -98,6 +104,19 @@ def _check_data(data: DataConfig) -> None:
             f"data.min_objects is {data.min_objects} and data.max_objects {data.max_objects}; synthetic_scenes draws "
             f"{fewest} to {most} objects, so let the two admit one of these numbers."
         )
+
+
+def _check_visual_genome(data: DataConfig) -> None:
+    """Scenes and triples that are kept must fit."""
+    own = data.visual_genome
+    _at_least("data.visual_genome.max_objects", own.max_objects, "data.min_objects", data.min_objects)
+    _at_least(
+        "data.visual_genome.max_relationships",
+        own.max_relationships,
+        "data.visual_genome.min_relationships",
+        own.min_relationships,
+    )
+    _at_least("data.max_triples", data.max_triples, "data.visual_genome.max_relationships", own.max_relationships)
 
 
 def _check_generator(config: ExperimentConfig) -> None:

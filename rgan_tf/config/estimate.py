@@ -5,8 +5,9 @@ from typing import NamedTuple, Optional
 from rgan_tf.config import blueprint
 from rgan_tf.config.fields import ExperimentConfig, OptimizerConfig
 
-# Category ids and predicates, the reserved ones included: 16 drawn kinds of things; COCO's 80 things and 91 stuffs.
-VOCABULARY = {"synthetic_scenes": (17, 7), "coco_stuff": (172, 7)}
+# Category ids and predicates, the reserved ones included: 16 drawn kinds of things; COCO's 80 things and 91 stuffs;
+# what is frequent in Visual Genome.
+VOCABULARY = {"synthetic_scenes": (17, 7), "coco_stuff": (172, 7), "visual_genome": (179, 46)}
 _FLOAT = 4
 # A process that has loaded TensorFlow, and traced and compiled a step.
 _RUNTIME = 2**30
@@ -34,7 +35,7 @@ class MemoryEstimate(NamedTuple):
     bank_disk_per_patch: of the patch bank and its co-occurrence embeddings.
     dataset_disk, bank_disk, candidates_disk: on disk.
 
-    The last three and `scene_tables` are None where the number of scenes is not in the configuration (coco_stuff).
+    The last three and `scene_tables` are None where the number of scenes is not in the configuration (photographs).
     """
 
     parameters_and_optimizer: int
@@ -61,8 +62,8 @@ def estimate_memory(config: ExperimentConfig, replicas: int = 1) -> MemoryEstima
     """Estimates what an experiment takes.
 
     It assumes Adam in float32, that all scenes have `data.max_objects` objects, that layers keep what blueprint.py
-    counts and nothing else, and the vocabulary of the data set (COCO's whole one). A feature network by handle, whose
-    size nobody knows, counts nothing.
+    counts and nothing else, and the vocabulary of the data set (of photographs, the whole one). A feature network by
+    handle, whose size nobody knows, counts nothing.
 
     Args:
       config: valid, as `validate` leaves it.

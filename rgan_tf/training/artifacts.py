@@ -37,9 +37,15 @@ def vocabulary(workspace: Workspace) -> Vocabulary:
 
 
 def scene_source(
-    workspace: Workspace, config: config_lib.ExperimentConfig, split: str, seed: Optional[int] = None
+    workspace: Workspace,
+    config: config_lib.ExperimentConfig,
+    split: str,
+    seed: Optional[int] = None,
+    whole: bool = False,
 ) -> SceneSource:
     """The scenes of a split; their order and draws come from `seed`, by default the configuration's.
+
+    With `whole`, N is the number of objects that a record may have, and all of them are given.
 
     Raises:
       WorkspaceError: there is no data set, or what it says of itself is damaged.
@@ -47,7 +53,8 @@ def scene_source(
     directory = workspace.directory("dataset")
     try:
         builder = datasets.make_builder(config.data, str(directory))
-        source = SceneSource(builder, split, config.data, config.seed if seed is None else seed)
+        data = config.data.replace(max_objects=config.data.recorded_objects) if whole else config.data
+        source = SceneSource(builder, split, data, config.seed if seed is None else seed)
         # Read when they are asked for.
         if not source.size or STYLE_NAMES not in builder.info.metadata:
             raise ValueError(f"it has no scene for {split}, or no names")
@@ -105,7 +112,7 @@ def bank_reader(workspace: Workspace, config: config_lib.ExperimentConfig, split
     bank, training = open_bank(workspace), split == "train"
     return BankReader(
         bank,
-        ground_truth=bank.scene_rows(config.data.max_objects) if training else None,
+        ground_truth=bank.scene_rows(config.data.recorded_objects) if training else None,
         candidates=candidate_lists(workspace.directory("candidates") / f"{split}.npy", "r"),
         k=config.candidates.k_train if training else config.candidates.k_max,
         draw=training,

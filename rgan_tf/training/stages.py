@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Iterator
-from typing import Callable
+from typing import Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ from pipelines.patch_bank import removal, writer
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
 from rgan_tf import config as config_lib
 from rgan_tf import locks
+from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.ops import pixels
 from rgan_tf.progress import progress_bar
@@ -25,6 +26,16 @@ from rgan_tf.workspace import STAGES, Workspace, WorkspaceError
 
 SPLITS = ("train", "validation", "test")
 _EMBEDDING_BATCH = 1024
+
+
+class GraphFeatures(NamedTuple):
+    """Of a split's objects: features float32 [S, N, D], category ids int32 [S, N], mask bool [S, N], and places int32
+    [S, N] in their records."""
+
+    features: np.ndarray
+    objects: np.ndarray
+    mask: np.ndarray
+    places: np.ndarray
 
 
 class StageRunner:
@@ -114,7 +125,9 @@ class StageRunner:
     def build_patch_bank(self) -> None:
         """Crops, graph features and provenance of every training object; what was removed once stays removed."""
         source = artifacts.scene_source(self.workspace, self.config, "train")
-        features, _, _ = self._graph_features(self._encode_function(), "train")
+        features = self._graph_features(
+            artifacts.pretrained_graph_encoder(self.workspace, self.config), "train"
+        ).features
         counts = [len(record["objects"]["category"]) for _, record in source.records().as_numpy_iterator()]
         with self.workspace.making("patch_bank", self.config) as directory:
             writer.build(
@@ -136,18 +149,19 @@ class StageRunner:
             print(f"patch_bank: {line}", flush=True)
 
     def find_candidates(self) -> None:
-        """For every object of every split, the bank rows nearest to it by graph features, its own scene left out."""
+        """For the objects of every split, the bank rows nearest to them by graph features, their own scene left out."""
         bank = PatchBank.open(self.workspace.directory("patch_bank"))
-        settings, encode = self.config.candidates, self._encode_function()
+        settings = self.config.candidates
+        encoder = artifacts.pretrained_graph_encoder(self.workspace, self.config)
         with self.workspace.making("candidates", self.config) as directory:
             for split in SPLITS:
-                features, objects, mask = self._graph_features(encode, split)
-                scene = np.broadcast_to(np.arange(len(objects))[:, None], objects.shape)[mask]
-                rows = np.full(objects.shape + (settings.k_max,), -1, np.int32)
-                rows[mask] = prefilter.find_candidates(
+                graph = self._graph_features(encoder, split)
+                scene, slot = np.nonzero(graph.mask)
+                rows = np.full((len(graph.mask), self.config.data.recorded_objects, settings.k_max), -1, np.int32)
+                rows[scene, graph.places[scene, slot]] = prefilter.find_candidates(
                     bank,
-                    features[mask],
-                    objects[mask],
+                    graph.features[scene, slot],
+                    graph.objects[scene, slot],
                     scene if split == "train" else np.full(len(scene), -1),
                     settings.k_max,
                     settings.backend,
@@ -161,7 +175,7 @@ class StageRunner:
         training = self.config.cooccurrence.training
         bank = PatchBank.open(self.workspace.directory("patch_bank"))
         source = artifacts.scene_source(self.workspace, self.config, "train")
-        reader = BankReader(bank, ground_truth=bank.scene_rows(self.config.data.max_objects))
+        reader = BankReader(bank, ground_truth=bank.scene_rows(self.config.data.recorded_objects))
         with self.workspace.making("cooccurrence", self.config) as directory:
             with self.strategy.scope():
                 encoder = PatchEncoder(self.config.cooccurrence.encoder, normalize=True, name="cooccurrence")
@@ -201,19 +215,16 @@ class StageRunner:
         reader = artifacts.bank_reader(self.workspace, self.config, "validation")
         return next(iter(input_pipeline.evaluation_batches(source, PanelWriter.SCENES, reader)))
 
-    def _encode_function(self) -> Callable:
-        """The pretrained encoder's features float32 [B, N, D] of a batch's objects; one trace for all batch sizes."""
-        encoder = artifacts.pretrained_graph_encoder(self.workspace, self.config)
-        return tf.function(lambda batch: encode_graph(encoder, batch).object_features, reduce_retracing=True)
-
-    def _graph_features(self, encode: Callable, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Graph features float32 [S, N, D], category ids int32 [S, N] and mask bool [S, N] of a split's objects."""
-        source = artifacts.scene_source(self.workspace, self.config, split)
+    def _graph_features(self, encoder: GraphEncoder, split: str) -> GraphFeatures:
+        """Of all recorded objects of the training split; of the others', of the scene graphs that are drawn of them."""
+        source = artifacts.scene_source(self.workspace, self.config, split, whole=split == "train")
+        encode = tf.function(lambda batch: encode_graph(encoder, batch).object_features, reduce_retracing=True)
         rows = []
         batches = input_pipeline.evaluation_batches(source, self.config.graph_encoder.training.batch_size)
         for batch in progress_bar(batches, desc=f"graph features of {split}", unit="batch"):
-            rows.append((encode(batch).numpy(), batch["objects"].numpy(), batch["object_mask"].numpy()))
-        return tuple(np.concatenate(column) for column in zip(*rows))
+            columns = (encode(batch), batch["objects"], batch["object_mask"], batch["object_index"])
+            rows.append([column.numpy() for column in columns])
+        return GraphFeatures(*(np.concatenate(column) for column in zip(*rows)))
 
 
 def _decoded_scenes(source: SceneSource, features: np.ndarray) -> Iterator[dict]:

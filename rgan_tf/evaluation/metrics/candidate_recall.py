@@ -56,13 +56,14 @@ class Queries(NamedTuple):
     """Objects that ask for candidates, padded by scene.
 
     scene_index [S]; features float32 [S, N, D_g], by the pretrained graph encoder; objects int32 [S, N], categories;
-    mask bool [S, N].
+    mask bool [S, N]; places int32 [S, N] in their records.
     """
 
     scene_index: np.ndarray
     features: np.ndarray
     objects: np.ndarray
     mask: np.ndarray
+    places: np.ndarray
 
 
 def sample_queries(source: SceneSource, encoder: GraphEncoder, scenes: int, seed: int, batch_size: int) -> Queries:
@@ -89,7 +90,8 @@ def sample_queries(source: SceneSource, encoder: GraphEncoder, scenes: int, seed
     rows = []
     for batch in batches:
         features = encode_graph(encoder, batch).object_features
-        rows.append([x.numpy() for x in (batch["scene_index"], features, batch["objects"], batch["object_mask"])])
+        columns = [batch[name] for name in ("scene_index", "objects", "object_mask", "object_index")]
+        rows.append([column.numpy() for column in (columns[0], features, *columns[1:])])
     return Queries(*map(np.concatenate, zip(*rows)))
 
 
@@ -144,12 +146,13 @@ def candidate_recall(
     """
     bank = PatchBank.open(workspace.directory("patch_bank"))
     lists = candidate_lists(workspace.directory("candidates") / f"{split}.npy", "r")
-    source = artifacts.scene_source(workspace, config, split)
+    # As the stage that found them: of the training split all objects, of the others those that are drawn.
+    source = artifacts.scene_source(workspace, config, split, whole=split == "train")
     encoder = artifacts.pretrained_graph_encoder(workspace, config)
     queries = sample_queries(source, encoder, scenes, seed, config.graph_encoder.training.batch_size)
     exact = search(bank, queries, split == "train", config.candidates, "exact")
     found = {
-        "stored": lists[queries.scene_index],
+        "stored": np.where(queries.mask[..., None], lists[queries.scene_index[:, None], queries.places], -1),
         "scann": search(bank, queries, split == "train", config.candidates, "scann"),
     }
     scores = {}

@@ -7,7 +7,7 @@ pictures, by the bank's own function, so that both kinds have gone through the s
 import numpy as np
 import tensorflow as tf
 
-from pipelines.input_pipeline import SceneSource
+from pipelines.input_pipeline import FIXED_EPOCH, SceneSource
 from pipelines.patch_bank.writer import crop_patch
 
 
@@ -37,7 +37,9 @@ def ground_truth_batches(source: SceneSource, patch_size: int, batch_size: int) 
 
     def cut(index, record):
         image = tf.io.decode_image(record["image"], channels=3, expand_animations=False)
-        boxes = record["objects"]["box"][:most]
+        # The objects that `evaluation_batches` draws.
+        places, *_ = source.draw(tf.constant(FIXED_EPOCH, tf.int64), index, record)
+        boxes = tf.gather(record["objects"]["box"], places)
         patches = tf.numpy_function(crop_all, [image, boxes], tf.uint8)
         return {
             "scene_index": tf.cast(index, tf.int32),

@@ -1,0 +1,1 @@
+"""Visual Genome, by sg2im's protocol: annotated relations between the objects of photographs."""

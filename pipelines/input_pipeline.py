@@ -49,9 +49,12 @@ class SceneSource:
 
     def parse(self, epoch: tf.Tensor, index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Pads one record, decodes its image and draws its scene graph for an epoch."""
+        return {"image": self._image(record["image"]), **self.graph(epoch, index, record)}
+
+    def graph(self, epoch: tf.Tensor, index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """As `parse`, without the image."""
         places, objects, triples, triple_mask = self.draw(epoch, index, record)
         return {
-            "image": self._image(record["image"]),
             "objects": tf.cast(objects["category"], tf.int32),
             "object_mask": tf.range(self.data.max_objects) < tf.shape(places)[0],
             "object_index": self._pad(places),
@@ -202,6 +205,24 @@ def evaluation_batches(
     fixed = tf.constant(FIXED_EPOCH, tf.int64)
     scenes = source.records().map(lambda i, record: source.parse(fixed, i, record), num_parallel_calls=tf.data.AUTOTUNE)
     return _batched(scenes, batch_size, reader, drop_remainder)
+
+
+def graph_batches(source: SceneSource, batch_size: int, start: int = 0) -> tf.data.Dataset:
+    """As `evaluation_batches`, without the images, which are not decoded; from a scene on."""
+    fixed = tf.constant(FIXED_EPOCH, tf.int64)
+    records = source.records().skip(start)
+    scenes = records.map(lambda i, record: source.graph(fixed, i, record), num_parallel_calls=tf.data.AUTOTUNE)
+    return _batched(scenes, batch_size, None, drop_remainder=False)
+
+
+def whole_scenes(source: SceneSource, start: int = 0) -> tf.data.Dataset:
+    """Records from one on, with their pictures decoded at their own size, several at once."""
+
+    def decode(index, record):
+        image = tf.io.decode_image(record["image"], channels=3, expand_animations=False)
+        return {**record, "image": image}
+
+    return source.records().skip(start).map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _batched(scenes: tf.data.Dataset, batch_size: int, reader: Optional[BankReader], drop_remainder: bool):

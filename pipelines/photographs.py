@@ -4,8 +4,6 @@ What takes time about a photograph, decoding it in full and finding centroids, i
 journal beside the records. A builder says how a scene is examined and how its record is made.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -18,6 +16,7 @@ from typing import Any, Callable, Optional
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from pipelines.ordered_threads import in_order
 from pipelines.records import SourceError
 from rgan_tf.progress import progress_bar
 
@@ -26,8 +25,6 @@ CORRUPT_IMAGE = "image that cannot be decoded (scene skipped)"
 OTHER_SIZE = "image of another size than its annotations say (scene skipped)"
 # tensorflow-datasets sorts records by 128-bit keys, in buckets that each hold an equal range of them.
 _KEY_RANGE = 2**128
-# Scenes that wait for each thread, so that none is ever idle and memory stays bounded.
-_AHEAD = 8
 
 
 def state_of(files: Iterable[pathlib.Path]) -> str:
@@ -107,7 +104,7 @@ def examples(
     yielded = 0
     with open(journal, "a+", encoding="utf-8") as file:
         known = _known(file)
-        findings = _in_order(lambda scene: known.get(scene.image_id) or examine(scene), scenes)
+        findings = in_order(lambda scene: known.get(scene.image_id) or examine(scene), scenes)
         bar = progress_bar(zip(scenes, findings), total=len(scenes), desc=f"{split} scenes", unit="scene")
         for index, (scene, finding) in enumerate(bar):
             if finding.usable and scene.image_id not in known:
@@ -135,16 +132,3 @@ def _known(file) -> dict[str, Finding]:
     file.truncate(whole)
     file.seek(0, os.SEEK_END)
     return known
-
-
-def _in_order(function: Callable, items: Sequence[Any]) -> Iterator[Any]:
-    """As map(), several at once in threads; a few results wait at any time."""
-    threads = os.cpu_count() or 1
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        waiting: collections.deque = collections.deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= _AHEAD * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

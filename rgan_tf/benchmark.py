@@ -121,7 +121,7 @@ def _write_random_bank(config: config_lib.ExperimentConfig, directory: pathlib.P
             scene = {"image": image, "image_id": str(index), "license": "", "objects": objects}
             yield scene, np.zeros((n, features), np.float32)
 
-    bank = writer.build(scenes(), directory, count // n * n, side, features)
+    bank = writer.build(lambda start: scenes(), directory, count // n * n, side, features)
     embeddings = random.normal(size=(len(bank), config.cooccurrence.encoder.feature_dim)).astype(np.float32)
     np.save(directory / EMBEDDINGS, embeddings)
 

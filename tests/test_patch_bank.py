@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.patch_bank.bank import MANIFEST, PatchBank, PatchBankError, StoredRows
-from pipelines.patch_bank.writer import PatchBankWriter, build, crop_patch
+from pipelines.patch_bank.cropping import crop_patch
+from pipelines.patch_bank.writer import PatchBankWriter, build
 
 
 def make_scene(rng, number, size=(40, 56), image_id="000000000042", license="CC BY 4.0"):
@@ -29,7 +30,9 @@ def make_bank(directory, counts=(3, 0, 2, 5), patch_size=8, dim=6):
     scenes = [make_scene(rng, n, image_id=f"{i:012d}".encode(), license="é" * i) for i, n in enumerate(counts)]
     # Padded to more rows than objects, as the graph encoder gives them.
     features = [rng.normal(size=(max(counts) + 1, dim)).astype(np.float32) for _ in counts]
-    bank = build(zip(scenes, features), directory, sum(counts), patch_size, dim, progress=False)
+    bank = build(
+        lambda start: list(zip(scenes, features))[start:], directory, sum(counts), patch_size, dim, progress=False
+    )
     return bank, scenes, features
 
 
@@ -159,9 +162,59 @@ def test_unfinished_banks_cannot_be_opened(tmp_path):
     with pytest.raises(PatchBankError, match="no whole patch bank"):
         PatchBank.open(tmp_path)
     with pytest.raises(PatchBankError, match="2 of 5"):
-        build([(scene, np.zeros((2, 6)))], tmp_path, 5, 8, 6, progress=False)
+        build(lambda start: [(scene, np.zeros((2, 6)))], tmp_path, 5, 8, 6, progress=False)
     with pytest.raises(PatchBankError, match="no whole patch bank"):
         PatchBank.open(tmp_path)
+
+
+class Killed(BaseException):
+    """As a kill, that nothing cleans up after."""
+
+
+def killed_build(directory, scenes, features, stop, **sizes):
+    """A build that ends before a scene, its files as a kill leaves them."""
+
+    def until(start):
+        for index in range(start, len(scenes)):
+            if index == stop:
+                raise Killed
+            yield scenes[index], features[index]
+
+    with pytest.raises(Killed):
+        build(until, directory, save_every=2, progress=False, **sizes)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2, 5, 29])
+def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, stop):
+    counts = np.random.default_rng(1).integers(0, 5, 30).tolist()
+    whole, scenes, features = make_bank(tmp_path / "whole", counts)
+    sizes = dict(count=sum(counts), patch_size=8, graph_feature_dim=6)
+    killed_build(tmp_path / "bank", scenes, features, stop, **sizes)
+    asked = []
+
+    def rest(start):
+        asked.append(start)
+        return list(zip(scenes, features))[start:]
+
+    bank = build(rest, tmp_path / "bank", save_every=2, progress=False, **sizes)
+    # Threads work ahead of what is added, so that a scene before the kill may be lost, but not many.
+    assert asked[0] % 2 == 0 and stop - 40 <= asked[0] <= stop
+    names = sorted(path.name for path in whole.directory.iterdir())
+    assert sorted(path.name for path in bank.directory.iterdir()) == names
+    for name in names:
+        assert (bank.directory / name).read_bytes() == (whole.directory / name).read_bytes()
+
+
+def test_a_killed_build_of_another_bank_is_not_gone_on_with(tmp_path):
+    counts = [2] * 40
+    _, scenes, features = make_bank(tmp_path / "whole", counts)
+    killed_build(tmp_path / "bank", scenes, features, 39, count=80, patch_size=8, graph_feature_dim=6)
+    assert PatchBankWriter(tmp_path / "bank", 80, 8, 6).scenes > 0
+    assert PatchBankWriter(tmp_path / "bank", 81, 8, 6).scenes == 0
+    # Nor is one whose files are shorter than they were.
+    killed_build(tmp_path / "short", scenes, features, 39, count=80, patch_size=8, graph_feature_dim=6)
+    (tmp_path / "short" / "box.npy").write_bytes(b"")
+    assert PatchBankWriter(tmp_path / "short", 80, 8, 6).scenes == 0
 
 
 def test_rebuilding_in_place_first_takes_the_old_manifest_away(tmp_path):
@@ -250,5 +303,5 @@ def test_patches_show_the_object(tmp_path):
     scene = make_scene(np.random.default_rng(7), 1)
     scene["image"] = np.asarray(image)
     scene["objects"]["box"] = np.array([[0.25, 0.25, 0.5, 0.75]], np.float32)
-    bank = build([(scene, np.zeros((1, 6)))], tmp_path, 1, 16, 6, progress=False)
+    bank = build(lambda start: [(scene, np.zeros((1, 6)))], tmp_path, 1, 16, 6, progress=False)
     np.testing.assert_array_equal(bank.gather_patches([0]), np.broadcast_to([255, 0, 0], (1, 16, 16, 3)))

@@ -12,7 +12,7 @@ from conftest import REPOSITORY, tiny_config
 from visual_genome_files import random_files
 
 from pipelines import input_pipeline
-from pipelines.patch_bank.writer import crop_patch
+from pipelines.patch_bank.cropping import crop_patch
 from rgan_tf import evaluate
 from rgan_tf.evaluation.metrics.candidate_recall import candidate_recall
 from rgan_tf.evaluation.scoring import Setting

@@ -1,19 +1,16 @@
-"""Takes patches down: python -m pipelines.patch_bank --workspace=… --remove=IDS_FILE.
+"""Takes patches down, or verifies a bank: python -m pipelines.patch_bank --workspace=… --remove=IDS_FILE | --verify.
 
-It is refused while a stage of the workspace is being made; `removal` does the work.
+A removal is refused while a stage of the workspace is being made; `removal` and `verification` do the work.
 """
 
 from absl import flags
 
 from rgan_tf import commands  # isort: split
 
-from pipelines.patch_bank import removal
+from pipelines.patch_bank import removal, verification
+from rgan_tf.errors import UserError
 from rgan_tf.workspace import Workspace
 
-_WORKSPACE = flags.DEFINE_string("workspace", None, "The workspace whose bank is to lose patches.", required=True)
-_REMOVE = flags.DEFINE_string(
-    "remove", None, "File of patch ids, one a line; # starts a comment. Nothing brings them back.", required=True
-)
 _UNTOUCHED = (
     "Not touched: the data set's records, trained weights, and pictures in TensorBoard's files.",
     "Exports made before, and the versions of them that TF Serving serves, still hold the patches: "
@@ -22,10 +19,18 @@ _UNTOUCHED = (
 
 
 def main() -> None:
-    """Removes the patches and says what changed."""
-    for line in (*removal.remove(Workspace(_WORKSPACE.value), _REMOVE.value), *_UNTOUCHED):
+    """Removes the patches and says what changed, or says that all is as it was written."""
+    given = flags.FLAGS
+    if bool(given.remove) == given.verify:
+        raise UserError("Give --remove=IDS_FILE to take patches down, or --verify to compare checksums, and not both.")
+    workspace = Workspace(given.workspace)
+    lines = verification.verify(workspace) if given.verify else [*removal.remove(workspace, given.remove), *_UNTOUCHED]
+    for line in lines:
         print(line)
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("workspace", None, "The workspace whose bank it is.", required=True)
+    flags.DEFINE_string("remove", "", "File of patch ids, one a line; # starts a comment. Nothing brings them back.")
+    flags.DEFINE_bool("verify", False, "Compare every file and every patch with its checksum.")
     commands.run(main)

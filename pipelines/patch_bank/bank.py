@@ -205,17 +205,32 @@ class PatchBank:
           PatchBankError: a patch is not what was written.
         """
         patches = self._patches.gather(rows)
-        if self._checksums is not None:
+        if self.has_checksums:
             flat = np.asarray(rows).reshape(-1)
             unseen = np.flatnonzero((flat >= 0) & ~self._intact[flat])
             self._compare(flat[unseen], patches.reshape(-1, *patches.shape[-3:])[unseen])
         return patches
 
-    def _compare(self, rows, patches):
+    @property
+    def has_checksums(self):
+        """Whether each patch has one."""
+        return self._checksums is not None
+
+    def differing(self, rows, patches=None):
+        """Those of int rows [n] whose patches are not what was written; the bank must have checksums.
+
+        Args:
+          rows: to compare.
+          patches: uint8 [n, h, w, 3], their patches, where they were read already.
+        """
+        patches = self._patches.gather(rows) if patches is None else patches
         found = np.array([zlib.crc32(patch.data) for patch in patches], np.uint32)
         differing = rows[found != self._checksums[rows]]
         # A removal may go on at this moment; it takes the category first.
-        differing = differing[self.category[differing] != REMOVED_CATEGORY]
+        return differing[self.category[differing] != REMOVED_CATEGORY]
+
+    def _compare(self, rows, patches):
+        differing = self.differing(rows, patches)
         if len(differing):
             path = self.directory / "patches.npy"
             raise damaged(self.directory, f"{path} is damaged: its row {differing[0]} is not what was written")

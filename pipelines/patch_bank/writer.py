@@ -1,57 +1,40 @@
 """Writes the patch bank: crops every training object and appends it to the bank's arrays.
 
-One pass over the scenes, one scene in memory at a time; `bank.json` comes last, so a bank that was not finished cannot
-be opened. The package describes the arrays.
+One pass over the scenes, a few of them in memory at a time. What is there is saved now and then, and a run that was
+killed goes on from there; `bank.json` comes last, so a bank that was not finished cannot be opened. The package
+describes the arrays.
 """
 
 import json
 import pathlib
 import zlib
+from collections.abc import Iterable
+from typing import Callable
 
 import numpy as np
-from PIL import Image
 
+from pipelines.ordered_threads import in_order
 from pipelines.patch_bank.bank import FORMAT_VERSION, MANIFEST, PatchBank, PatchBankError
+from pipelines.patch_bank.cropping import cut_scene
+from rgan_tf import integrity
 from rgan_tf.progress import progress_bar
 
 # Scenes whose text is written at once.
 _TEXT_SCENES = 65536
-
-
-def crop_patch(image, box, size):
-    """Cuts one box out of a picture at whole pixels and resizes it with antialiasing.
-
-    Args:
-      image: uint8 [H, W, 3].
-      box: (x0, y0, x1, y1) as fractions of the picture, x0 < x1 and y0 < y1. Borders are rounded to the nearest pixel;
-        a box thinner than that keeps one pixel.
-      size: side of the patch in pixels.
-
-    Returns:
-      uint8 [size, size, 3].
-    """
-    height, width = image.shape[:2]
-    x0, x1 = _pixel_span(box[0], box[2], width)
-    y0, y1 = _pixel_span(box[1], box[3], height)
-    crop = Image.fromarray(np.ascontiguousarray(image[y0:y1, x0:x1]))
-    # Pillow widens the bicubic kernel along an axis that shrinks; the other axis may grow at the same time.
-    return np.asarray(crop.resize((size, size), Image.Resampling.BICUBIC))
-
-
-def _pixel_span(low, high, length):
-    start = min(int(np.floor(low * length + 0.5)), length - 1)
-    return start, max(int(np.floor(high * length + 0.5)), start + 1)
+# Of a bank that is being made: what was saved of it, and a line a scene.
+_SAVED, _SOURCES = "saved.json", "sources.jsonl"
 
 
 class PatchBankWriter:
     """Writes a bank scene by scene, in the order of the training split.
 
     Used as a context manager, it completes the bank at a normal exit and leaves it without `bank.json`, and so
-    unreadable, after an exception.
+    unreadable, after an exception. What an earlier run saved in the folder, of a bank of the same sizes, is taken over:
+    `scenes` tells how many there are already.
     """
 
     def __init__(self, directory, count, patch_size, graph_feature_dim):
-        """Starts the arrays.
+        """Starts the arrays, or goes on with them.
 
         Args:
           directory: an existing or new folder for the arrays.
@@ -68,19 +51,54 @@ class PatchBankWriter:
         self._directory.mkdir(parents=True, exist_ok=True)
         (self._directory / MANIFEST).unlink(missing_ok=True)
         self._count, self._patch_size, self._graph_feature_dim = count, patch_size, graph_feature_dim
-        self._rows = 0
-        self._sources = []
-        # Files are appended to, not mapped: a full disk is then an OSError where a written map would kill the process.
-        self._files = {
-            "patches": self._start("patches", np.uint8, (count, patch_size, patch_size, 3)),
-            "patch_crc32": self._start("patch_crc32", np.uint32, (count,)),
-            "category": self._start("category", np.int32, (count,)),
-            "graph_feature": self._start("graph_feature", np.float32, (count, graph_feature_dim)),
-            "patch_id": self._start("patch_id", np.int64, (count,)),
-            "scene_index": self._start("scene_index", np.int32, (count,)),
-            "object_index": self._start("object_index", np.int32, (count,)),
-            "box": self._start("box", np.float32, (count, 4)),
+        columns = {
+            "patches": (np.uint8, (count, patch_size, patch_size, 3)),
+            "patch_crc32": (np.uint32, (count,)),
+            "category": (np.int32, (count,)),
+            "graph_feature": (np.float32, (count, graph_feature_dim)),
+            "patch_id": (np.int64, (count,)),
+            "scene_index": (np.int32, (count,)),
+            "object_index": (np.int32, (count,)),
+            "box": (np.float32, (count, 4)),
         }
+        self._paths = {name: self._directory / f"{name}.npy" for name in columns}
+        self._paths[_SOURCES] = self._directory / _SOURCES
+        sizes = self._saved_sizes()
+        # Files are appended to, not mapped: a full disk is then an OSError where a written map would kill the process.
+        if sizes:
+            self._files = {name: _cut_to(path, sizes[name]) for name, path in self._paths.items()}
+        else:
+            self._files = {name: self._start(name, *column) for name, column in columns.items()}
+            self._files[_SOURCES] = open(self._paths[_SOURCES], "wb")
+        lines = self._paths[_SOURCES].read_text(encoding="utf-8").splitlines()
+        self._sources = [tuple(json.loads(line)) for line in lines]
+        self._rows = sum(number for _, _, number in self._sources)
+
+    @property
+    def scenes(self):
+        """How many scenes the bank has."""
+        return len(self._sources)
+
+    @property
+    def patches(self):
+        """How many patches the bank has."""
+        return self._rows
+
+    def _saved_sizes(self):
+        """Bytes of each file that an earlier run saved; empty where it was of another bank, or they are not there."""
+        try:
+            saved = integrity.read_json(self._directory / _SAVED, "delete it")
+        except (FileNotFoundError, integrity.DamageError):
+            return {}
+        sizes = saved["sizes"]
+        whole = sizes.keys() == self._paths.keys() and all(
+            path.exists() and path.stat().st_size >= sizes[name] for name, path in self._paths.items()
+        )
+        return sizes if whole and saved["bank"] == self._bank else {}
+
+    @property
+    def _bank(self):
+        return [self._count, self._patch_size, self._graph_feature_dim]
 
     def _start(self, name, dtype, shape):
         file = open(self._directory / f"{name}.npy", "wb")
@@ -88,65 +106,48 @@ class PatchBankWriter:
         np.lib.format.write_array_header_1_0(file, header)
         return file
 
-    def add_scene(self, scene, graph_features):
-        """Adds the patches of the next scene.
+    def save(self):
+        """Makes what is there the state that a later run goes on from."""
+        for file in self._files.values():
+            file.flush()
+        sizes = {name: path.stat().st_size for name, path in self._paths.items()}
+        integrity.write_json(self._directory / _SAVED, {"bank": self._bank, "sizes": sizes})
 
-        Args:
-          scene: dict with "image" uint8 [H, W, 3], "image_id" and "license" (str or bytes), and "objects", a dict with
-            "category" int [n] and "box" float [n, 4]. A scene without objects counts as a scene.
-          graph_features: float [N, D_g] with N >= n; rows past n are padding.
+    def cut(self, number, scene, graph_features):
+        """A scene cut to this bank's measures, by `cropping.cut_scene`; threads may do this for several at once."""
+        return cut_scene(number, scene, graph_features, self._patch_size, self._graph_feature_dim)
+
+    def add(self, cut):
+        """Adds the next scene.
 
         Raises:
-          PatchBankError: on a value that cannot be a patch, naming scene and object, or on more patches than announced.
+          PatchBankError: on more patches than announced.
         """
-        category = np.asarray(scene["objects"]["category"])
-        boxes = np.asarray(scene["objects"]["box"], np.float32).reshape(-1, 4)
-        image, image_id, number = np.asarray(scene["image"]), _text(scene["image_id"]), len(category)
-        self._check(image, image_id, category, boxes, graph_features)
-        patches = [crop_patch(image, box, self._patch_size) for box in boxes]
-        if number:
-            self._append("patches", np.stack(patches))
-            self._append("patch_crc32", np.array([zlib.crc32(patch.tobytes()) for patch in patches], np.uint32))
-            self._append("category", category.astype(np.int32))
-            self._append("graph_feature", np.asarray(graph_features[:number], np.float32))
-            self._append("patch_id", np.arange(self._rows, self._rows + number, dtype=np.int64))
-            self._append("scene_index", np.full(number, len(self._sources), np.int32))
-            self._append("object_index", np.arange(number, dtype=np.int32))
-            self._append("box", boxes)
+        number = len(cut.category)
+        if self._rows + number > self._count:
+            raise PatchBankError(
+                f"Scene {self.scenes} (picture {cut.image_id!r}) exceeds the {self._count} patches announced; count "
+                "the objects of every scene."
+            )
+        self._append("patches", cut.patches)
+        self._append("patch_crc32", np.array([zlib.crc32(patch.data) for patch in cut.patches], np.uint32))
+        self._append("category", cut.category.astype(np.int32))
+        self._append("graph_feature", cut.graph_features)
+        self._append("patch_id", np.arange(self._rows, self._rows + number, dtype=np.int64))
+        self._append("scene_index", np.full(number, self.scenes, np.int32))
+        self._append("object_index", np.arange(number, dtype=np.int32))
+        self._append("box", cut.boxes)
         self._rows += number
-        self._sources.append((image_id, _text(scene["license"]), number))
+        source = (cut.image_id, cut.license, number)
+        self._files[_SOURCES].write(f"{json.dumps(source)}\n".encode())
+        self._sources.append(source)
+
+    def add_scene(self, scene, graph_features):
+        """As `cut` and `add`."""
+        self.add(self.cut(self.scenes, scene, graph_features))
 
     def _append(self, name, values):
-        self._files[name].write(np.ascontiguousarray(values).data)
-
-    def _check(self, image, image_id, category, boxes, graph_features):
-        place = f"Scene {len(self._sources)} (picture {image_id!r})"
-        if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
-            raise PatchBankError(
-                f"{place} has an image of {image.dtype}{list(image.shape)}; it must be uint8 [H, W, 3]."
-            )
-        if len(boxes) != len(category):
-            raise PatchBankError(
-                f"{place} has {len(category)} categories but {len(boxes)} boxes; give one box an object."
-            )
-        shape = np.shape(graph_features)
-        if len(shape) != 2 or shape[0] < len(category) or shape[1] != self._graph_feature_dim:
-            raise PatchBankError(
-                f"{place} has graph features of shape {list(shape)}; they must be [{len(category)} or more, "
-                f"{self._graph_feature_dim}]."
-            )
-        for index, (identity, box) in enumerate(zip(category, boxes)):
-            if identity < 1:
-                raise PatchBankError(f"{place}, object {index} has category {identity}; categories start at 1.")
-            # Written so that a NaN fails it.
-            if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-                raise PatchBankError(
-                    f"{place}, object {index} has the box {box.tolist()}; it must be x0 < x1 and y0 < y1 within [0, 1]."
-                )
-        if self._rows + len(category) > self._count:
-            raise PatchBankError(
-                f"{place} exceeds the {self._count} patches announced; count the objects of every scene."
-            )
+        self._files[name].write(np.ascontiguousarray(values).tobytes())
 
     def close(self):
         """Completes the bank; raises PatchBankError, leaving it unreadable, when patches are missing."""
@@ -166,6 +167,8 @@ class PatchBankWriter:
             "next_patch_id": self._count,
         }
         (self._directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        for name in (_SAVED, _SOURCES):
+            (self._directory / name).unlink(missing_ok=True)
 
     def _write_text(self, name, field):
         # The width of a unicode array is known only now; one string a scene was kept until here.
@@ -192,15 +195,44 @@ class PatchBankWriter:
             self._close_files()
 
 
-def _text(value):
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+def _cut_to(path, size):
+    """A file opened to append to its first bytes."""
+    file = open(path, "r+b")
+    file.truncate(size)
+    file.seek(size)
+    return file
 
 
-def build(scenes, directory, count, patch_size, graph_feature_dim, progress=True):
-    """Writes a whole bank from pairs (scene, graph features), as `add_scene` takes them, and opens it."""
+def build(
+    scenes_from: Callable[[int], Iterable[tuple[dict, np.ndarray]]],
+    directory,
+    count,
+    patch_size,
+    graph_feature_dim,
+    save_every=1024,
+    progress=True,
+):
+    """Writes a whole bank, or the rest of one that an earlier run began in the same folder, and opens it.
+
+    Args:
+      scenes_from: called with a number of scenes; gives the pairs (scene, graph features) that come after so many, as
+        `cropping.cut_scene` takes them.
+      directory: as of PatchBankWriter, like the next three.
+      count: number of patches.
+      patch_size: side of a patch in pixels.
+      graph_feature_dim: D_g.
+      save_every: scenes after which what is there is saved.
+      progress: whether a bar is shown.
+    """
     with PatchBankWriter(directory, count, patch_size, graph_feature_dim) as writer:
-        with progress_bar(total=count, unit="patch", desc="patch bank", disable=not progress) as bar:
-            for scene, graph_features in scenes:
-                writer.add_scene(scene, graph_features)
-                bar.update(len(scene["objects"]["category"]))
+        done = writer.scenes
+        cut = in_order(lambda given: writer.cut(given[0], *given[1]), enumerate(scenes_from(done), done))
+        with progress_bar(
+            total=count, initial=writer.patches, unit="patch", desc="patch bank", disable=not progress
+        ) as bar:
+            for scene in cut:
+                writer.add(scene)
+                bar.update(len(scene.category))
+                if writer.scenes % save_every == 0:
+                    writer.save()
     return PatchBank.open(directory)

@@ -1,5 +1,6 @@
 """The stages in order: each makes its artifact of the workspace from those before it."""
 
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import Callable, NamedTuple
@@ -26,15 +27,27 @@ from rgan_tf.workspace import STAGES, Workspace, WorkspaceError
 
 SPLITS = ("train", "validation", "test")
 _EMBEDDING_BATCH = 1024
+# About as many scenes go into the bank between two of its saved states.
+_SAVED_SCENES = 1024
 
 
 class GraphFeatures(NamedTuple):
-    """Of a split's objects: features float32 [S, N, D], category ids int32 [S, N], mask bool [S, N], and places int32
-    [S, N] in their records."""
+    """Of a scene's objects: features float32 [N, D], category ids int32 [N], mask bool [N], and places int32 [N] in the
+    record."""
 
     features: np.ndarray
     objects: np.ndarray
     mask: np.ndarray
+    places: np.ndarray
+
+
+class Queries(NamedTuple):
+    """Objects that candidates are found for: scene int [M], features float32 [M, D], category ids int32 [M], and places
+    int32 [M] in their records."""
+
+    scene: np.ndarray
+    features: np.ndarray
+    objects: np.ndarray
     places: np.ndarray
 
 
@@ -125,17 +138,17 @@ class StageRunner:
     def build_patch_bank(self) -> None:
         """Crops, graph features and provenance of every training object; what was removed once stays removed."""
         source = artifacts.scene_source(self.workspace, self.config, "train")
-        features = self._graph_features(
-            artifacts.pretrained_graph_encoder(self.workspace, self.config), "train"
-        ).features
-        counts = [len(record["objects"]["category"]) for _, record in source.records().as_numpy_iterator()]
+        counts = source.records().map(lambda index, record: tf.shape(record["objects"]["category"])[0])
+        batch_size = self.config.graph_encoder.training.batch_size
         with self.workspace.making("patch_bank", self.config) as directory:
             writer.build(
-                _decoded_scenes(source, features),
+                lambda start: self._bank_scenes(source, start),
                 directory,
-                sum(counts),
+                int(counts.reduce(tf.constant(0, tf.int64), lambda total, n: total + tf.cast(n, tf.int64))),
                 self.config.patch_bank.patch_size,
                 self.config.graph_encoder.embedding_dim,
+                # Whole batches, so that a run that goes on computes what an undisturbed one does, rounding included.
+                save_every=batch_size * -(-_SAVED_SCENES // batch_size),
             )
             self._remove_again(directory)
 
@@ -155,13 +168,14 @@ class StageRunner:
         encoder = artifacts.pretrained_graph_encoder(self.workspace, self.config)
         with self.workspace.making("candidates", self.config) as directory:
             for split in SPLITS:
-                graph = self._graph_features(encoder, split)
-                scene, slot = np.nonzero(graph.mask)
-                rows = np.full((len(graph.mask), self.config.data.recorded_objects, settings.k_max), -1, np.int32)
-                rows[scene, graph.places[scene, slot]] = prefilter.find_candidates(
+                queries = self._queries(encoder, split)
+                size = artifacts.scene_source(self.workspace, self.config, split).size
+                rows = np.full((size, self.config.data.recorded_objects, settings.k_max), -1, np.int32)
+                scene = queries.scene
+                rows[scene, queries.places] = prefilter.find_candidates(
                     bank,
-                    graph.features[scene, slot],
-                    graph.objects[scene, slot],
+                    queries.features,
+                    queries.objects,
                     scene if split == "train" else np.full(len(scene), -1),
                     settings.k_max,
                     settings.backend,
@@ -215,25 +229,30 @@ class StageRunner:
         reader = artifacts.bank_reader(self.workspace, self.config, "validation")
         return next(iter(input_pipeline.evaluation_batches(source, PanelWriter.SCENES, reader)))
 
-    def _graph_features(self, encoder: GraphEncoder, split: str) -> GraphFeatures:
-        """Of all recorded objects of the training split; of the others', of the scene graphs that are drawn of them."""
+    def _bank_scenes(self, source: SceneSource, start: int) -> Iterator[tuple[dict, np.ndarray]]:
+        """Training scenes from one on, with pictures at their own size, and their objects' graph features [n, D]."""
+        encoder = artifacts.pretrained_graph_encoder(self.workspace, self.config)
+        graphs = itertools.chain.from_iterable(self._graph_features(encoder, "train", start))
+        scenes = input_pipeline.whole_scenes(source, start).as_numpy_iterator()
+        return ((scene, graph.features[graph.mask]) for scene, graph in zip(scenes, graphs))
+
+    def _queries(self, encoder: GraphEncoder, split: str) -> Queries:
+        """The objects of a split that candidates are found for."""
+        batches = progress_bar(self._graph_features(encoder, split), desc=f"graph features of {split}", unit="batch")
+        kept = []
+        for scene, graph in enumerate(itertools.chain.from_iterable(batches)):
+            columns = (graph.features, graph.objects, graph.places)
+            kept.append((np.full(graph.mask.sum(), scene), *(column[graph.mask] for column in columns)))
+        return Queries(*(np.concatenate(column) for column in zip(*kept)))
+
+    def _graph_features(self, encoder: GraphEncoder, split: str, start: int = 0) -> Iterator[list[GraphFeatures]]:
+        """Batches of scenes, from one on: of all recorded objects of the training split; of the others', of the scene
+        graphs that are drawn of them."""
         source = artifacts.scene_source(self.workspace, self.config, split, whole=split == "train")
         encode = tf.function(lambda batch: encode_graph(encoder, batch).object_features, reduce_retracing=True)
-        rows = []
-        batches = input_pipeline.evaluation_batches(source, self.config.graph_encoder.training.batch_size)
-        for batch in progress_bar(batches, desc=f"graph features of {split}", unit="batch"):
+        for batch in input_pipeline.graph_batches(source, self.config.graph_encoder.training.batch_size, start):
             columns = (encode(batch), batch["objects"], batch["object_mask"], batch["object_index"])
-            rows.append([column.numpy() for column in columns])
-        return GraphFeatures(*(np.concatenate(column) for column in zip(*rows)))
-
-
-def _decoded_scenes(source: SceneSource, features: np.ndarray) -> Iterator[dict]:
-    """Scenes with their pictures at original size, and each scene's graph features, as the bank's writer takes them."""
-    for index, record in source.records().as_numpy_iterator():
-        image = tf.io.decode_image(record["image"], channels=3, expand_animations=False).numpy()
-        objects = {"category": record["objects"]["category"], "box": record["objects"]["box"]}
-        scene = {"image": image, "image_id": record["image_id"], "license": record["license"], "objects": objects}
-        yield scene, features[index, : len(objects["category"])]
+            yield [GraphFeatures(*row) for row in zip(*(column.numpy() for column in columns))]
 
 
 def _embed_bank(encoder: PatchEncoder, bank: PatchBank, path: pathlib.Path) -> None:

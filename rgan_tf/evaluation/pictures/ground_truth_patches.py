@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.input_pipeline import FIXED_EPOCH, SceneSource
-from pipelines.patch_bank.writer import crop_patch
+from pipelines.patch_bank.cropping import crop_patch
 
 
 def ground_truth_batches(source: SceneSource, patch_size: int, batch_size: int) -> tf.data.Dataset:

@@ -2,7 +2,6 @@
 
 import pathlib
 import shutil
-from typing import Optional
 
 import tensorflow_datasets as tfds
 
@@ -92,7 +91,7 @@ def source_report(builder: tfds.core.GeneratorBasedBuilder) -> list[str]:
       One line for its counts, with the published ones where there are any and a warning where they differ; one line a
       part for the images; one for each kind of problem.
     """
-    lines = _counts(builder, _PUBLISHED.get(builder.name))
+    lines = counts(builder)
     metadata = builder.info.metadata
     for part, verdicts in metadata[records.SELECTION].items():
         told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
@@ -102,17 +101,18 @@ def source_report(builder: tfds.core.GeneratorBasedBuilder) -> list[str]:
     return lines
 
 
-def _counts(builder: tfds.core.GeneratorBasedBuilder, published: Optional[records.Published]) -> list[str]:
-    metadata = builder.info.metadata
-    counts = {f"{split} scenes": info.num_examples for split, info in builder.info.splits.items()}
-    counts["categories"] = len(metadata[records.OBJECT_NAMES])
+def counts(builder: tfds.core.DatasetBuilder) -> list[str]:
+    """A line with the numbers of a prepared data set beside the published ones; where they differ, one that warns."""
+    metadata, published = builder.info.metadata, _PUBLISHED.get(builder.name)
+    found = {f"{split} scenes": info.num_examples for split, info in builder.info.splits.items()}
+    found["categories"] = len(metadata[records.OBJECT_NAMES])
     if metadata.get(records.PREDICATES):
-        counts["predicates"] = len(metadata[records.PREDICATES])
+        found["predicates"] = len(metadata[records.PREDICATES])
     if published is None:
-        return [", ".join(f"{number:,} {what}" for what, number in counts.items())]
+        return [", ".join(f"{number:,} {what}" for what, number in found.items())]
     expected = {f"{split} scenes": number for split, number in published.scenes.items()}
     expected.update(categories=published.object_names, predicates=published.predicates)
-    told = [f"{number:,} {what} (published: {expected[what]:,})" for what, number in counts.items()]
-    differ = [what for what, number in counts.items() if number != expected[what]]
+    told = [f"{number:,} {what} (published: {expected[what]:,})" for what, number in found.items()]
+    differ = [what for what, number in found.items() if number != expected[what]]
     warning = f"warning: {', '.join(differ)} differ from what is published: {published.reasons}"
     return [", ".join(told), *([warning] if differ else [])]

@@ -1,7 +1,10 @@
 """Pictures for people: a row a scene, with its graph in words, boxes, patches and images side by side."""
 
+import base64
 import colorsys
 import dataclasses
+import html
+import io
 import textwrap
 from collections.abc import Sequence
 
@@ -103,3 +106,11 @@ def _patches(view: SceneView) -> Image.Image:
 
 def _scaled(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image).resize((CELL, CELL), Image.Resampling.BICUBIC)
+
+
+def page_picture(picture: Image.Image, words: str) -> str:
+    """A picture inside a page of HTML, with `words` for those who cannot see it."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{data}">'

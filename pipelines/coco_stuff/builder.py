@@ -22,8 +22,8 @@ PUBLISHED = records.Published(
     scenes={"train": 24972, "validation": 1024, "test": 2048},
     object_names=171,
     predicates=None,
-    reasons="a part of the photographs, other bounds in `data`, or stuff files with COCO's 53 merged panoptic classes "
-    "instead of the 91 of COCO-Stuff",
+    reasons="a part of the photographs, other bounds in `data`, stuff files with COCO's 53 merged panoptic classes "
+    "instead of the 91 of COCO-Stuff, or of a release with another number of images (there 40,000 for training)",
 )
 
 

@@ -1,8 +1,6 @@
 """report.html: scores, curves and pictures of an evaluation on one page that needs nothing from elsewhere."""
 
-import base64
 import html
-import io
 import pathlib
 import string
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 from pipelines.patch_bank.bank import PatchBank
-from rgan_tf.drawing import draw_sheet, object_colours
+from rgan_tf.drawing import draw_sheet, object_colours, page_picture
 from rgan_tf.evaluation.metrics.category_retrieval import CategoryRow
 from rgan_tf.evaluation.report.meanings import MEANINGS
 from rgan_tf.evaluation.report.scenes import ReportScenes, ShownScene, source_pictures
@@ -100,7 +98,7 @@ def _chart(tag: str, points: Sequence[tuple[int, float]]) -> str:
 def _sheet(scenes: Sequence[ShownScene]) -> str:
     if not scenes:
         return "<p class=note>There is none.</p>"
-    return _picture(draw_sheet([found.view() for found in scenes]), "scene graph, boxes, patches, pictures")
+    return page_picture(draw_sheet([found.view() for found in scenes]), "scene graph, boxes, patches, pictures")
 
 
 def _sources(found: ShownScene, pictures: dict[int, np.ndarray], bank: PatchBank) -> str:
@@ -113,7 +111,7 @@ def _sources(found: ShownScene, pictures: dict[int, np.ndarray], bank: PatchBank
         box = [float(value) * (_THUMBNAIL - 1) for value in bank.box[row]]
         ImageDraw.Draw(picture).rectangle(box, outline=colour, width=3)
         where = html.escape(f"{name}: {bank.image_id[row]}")
-        figures.append(f"<figure>{_picture(picture, where)}<figcaption>{where}</figcaption></figure>")
+        figures.append(f"<figure>{page_picture(picture, where)}<figcaption>{where}</figcaption></figure>")
     return f"<h3>{html.escape(found.scene.in_words())}</h3><div class=row>{''.join(figures)}</div>"
 
 
@@ -122,7 +120,7 @@ def _diversity(scenes: Sequence[ShownScene]) -> str:
         return "<p class=note>Draw two or more pictures of a scene to see how they differ (--samples_per_scene).</p>"
     strips = [Image.fromarray(np.concatenate(found.images, axis=1)) for found in scenes]
     return "".join(
-        _picture(strip.resize((strip.width * 2, strip.height * 2)), "one scene's pictures") for strip in strips
+        page_picture(strip.resize((strip.width * 2, strip.height * 2)), "one scene's pictures") for strip in strips
     )
 
 
@@ -151,11 +149,3 @@ def _styles(scenes: ReportScenes) -> str:
         cells = "".join(f"<td style='background:rgba(70,110,200,{share:.2f})'>{share:.0%}</td>" for share in row)
         rows.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
     return f"<table class=matrix><tr><th></th>{head}</tr>{''.join(rows)}</table>"
-
-
-def _picture(picture: Image.Image, words: str) -> str:
-    """A PNG inside the page."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{data}">'

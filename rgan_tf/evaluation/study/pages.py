@@ -9,7 +9,6 @@ import base64
 import hashlib
 import html
 import importlib.resources
-import io
 import json
 import os
 import pathlib
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from rgan_tf.drawing import page_picture
 from rgan_tf.errors import UserError
 from rgan_tf.scene_graph import SceneGraph
 from rgan_tf.scene_requests import GeneratedScene
@@ -131,16 +131,9 @@ def _question(item: PatchSets, left: int) -> str:
 def _patches(names: Sequence[str], patches: np.ndarray) -> str:
     """Patches uint8 [n, h, w, 3] with their names below."""
     return "".join(
-        f'<span class="patch"><img src="data:image/png;base64,{_png(patch)}" alt="{html.escape(name)}">'
-        f"<span>{html.escape(name)}</span></span>\n"
+        f'<span class="patch">{page_picture(Image.fromarray(patch), name)}<span>{html.escape(name)}</span></span>\n'
         for name, patch in zip(names, patches)
     )
-
-
-def _png(patch: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(patch).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _key_entry(workspaces: Sequence[str], item: PatchSets, left: int) -> dict:

@@ -1,0 +1,1 @@
+"""A data set on one page, before a model is trained on it: python -m pipelines.inspect --workspace=…."""

@@ -71,7 +71,9 @@ def export_of(workspace, output):
     card = (folder / "assets.extra" / "model_card.md").read_text()
     values = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
     names = [name for name in values.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    held = [np.asarray(values.get_tensor(name)).tobytes() for name in sorted(names)]
+    # Of text the bytes would be addresses.
+    tensors = [np.asarray(values.get_tensor(name)) for name in sorted(names)]
+    held = [tensor.tolist() if tensor.dtype == object else tensor.tobytes() for tensor in tensors]
     shutil.rmtree(folder)
     return card, held
 

@@ -42,7 +42,9 @@ def part_of(stage: str, config: config_lib.ExperimentConfig) -> dict:
     if stage == "patch_bank":
         return {stage: tree[stage]}
     if stage == "candidates":
-        return {stage: _without(tree[stage], "k_train")}
+        # Workspaces were made before it was there.
+        own = _without(tree[stage], "k_train", *(["min_recall"] if config.candidates.min_recall == 0.99 else []))
+        return {stage: own}
     rooms = {name: tree[name] for name in ("retrieval", "generator", "discriminators", "losses")}
     rooms["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
     training = _without(tree["training"], "steps", *_REPORTING)

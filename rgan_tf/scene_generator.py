@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 
-from pipelines import prefilter
 from pipelines.input_pipeline import to_device
 from pipelines.patch_bank.bank import PatchBankError
+from pipelines.prefilter.candidates import SearchSettings, find_candidates
 from rgan_tf import export_files, scene_requests
 from rgan_tf.errors import UserError
 from rgan_tf.ops import pixels
@@ -121,16 +121,15 @@ class WorkspaceGenerator(SceneGenerator):
         graph = {name: tf.constant(value) for name, value in padded.items()}
         features = encode_graph(self._prefilter, graph).object_features.numpy()
         rows = np.full(mask.shape + (settings.k_max,), -1, np.int32)
-        rows[mask] = prefilter.find_candidates(
+        rows[mask] = find_candidates(
             self._bank,
             features[mask],
             padded["objects"][mask],
             np.full(mask.sum(), -1),
             settings.k_max,
-            "exact",
-            settings.query_batch,
+            SearchSettings("exact", settings.query_batch),
             progress=False,
-        )
+        ).rows
         pinned = np.zeros(rows.shape, np.float32)
         for b, scene in enumerate(scenes):
             for i, patch in enumerate(scene.patches or ()):

@@ -88,11 +88,13 @@ class Workspace:
         return self.root / f".{stage}.partial"
 
     @contextlib.contextmanager
-    def making(self, stage: str, config: config_lib.ExperimentConfig) -> Iterator[pathlib.Path]:
+    def making(
+        self, stage: str, config: config_lib.ExperimentConfig, about: Optional[dict] = None
+    ) -> Iterator[pathlib.Path]:
         """Gives the folder in which to make a stage, and moves it to its place when the block ends well.
 
         What an earlier, killed run left there is given again if it was made from the same configuration and inputs, so
-        that training can resume; else it is removed.
+        that training can resume; else it is removed. What the block puts into `about` goes into the manifest.
         """
         partial = self.partial(stage)
         mark = {"fingerprint": fingerprint(stage, config)}
@@ -103,6 +105,8 @@ class Workspace:
         yield partial
         (partial / _PENDING).unlink()
         manifest = {**mark, "stage": stage, "configuration": part_of(stage, config), "files": _describe(partial)}
+        if about:
+            manifest["about"] = about
         integrity.write_json(partial / _MANIFEST, manifest)
         final = self.root / stage
         if final.exists():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import prefilter
+from pipelines.prefilter.candidates import SearchSettings, find_candidates
 from rgan_tf.ops import candidate_search
 
 
@@ -22,7 +22,7 @@ def searched(points, category, queries, asked, k):
     found = np.stack([search(tf.constant(q), tf.constant(c, tf.int32)).numpy() for q, c in zip(queries, asked)])
     bank = types.SimpleNamespace(category=category, graph_feature=points, scene_index=np.arange(len(points)))
     none = np.full(len(queries), -1)
-    return found, prefilter.find_candidates(bank, queries, asked, none, k, "exact", progress=False)
+    return found, find_candidates(bank, queries, asked, none, k, SearchSettings("exact"), progress=False).rows
 
 
 @pytest.mark.parametrize("k", [1, 7, 40])

@@ -10,7 +10,7 @@ import yaml
 from conftest import REPOSITORY
 from official.modeling import hyperparams
 
-from pipelines import prefilter
+from pipelines.prefilter import candidates
 from rgan_tf import config as config_lib
 from rgan_tf import losses
 from rgan_tf.config import ConfigError, ExperimentConfig, checks, load_config
@@ -95,7 +95,7 @@ def test_numbers_have_finite_bounds_that_tensorflow_can_hold():
 def test_names_are_those_that_the_code_knows():
     bounds = {name: bound for name, _, bound in checks.walk(ExperimentConfig())}
     known = {
-        "candidates.backend": prefilter.BACKENDS,
+        "candidates.backend": candidates.BACKENDS,
         "generator.normalization": layers.NORMALIZATIONS,
         "retrieval.distance": relaxed_subset.DISTANCES,
         "retrieval.query_update": relaxed_subset.QUERY_UPDATES,

@@ -10,10 +10,10 @@ from conftest import tiny_config
 from removal_workspaces import copy_of, ids_file, state_of
 
 import rgan_tf
-from pipelines import prefilter
 from pipelines.input_pipeline import evaluation_batches
 from pipelines.patch_bank import ledger, removal
 from pipelines.patch_bank.bank import PatchBank, PatchBankError
+from pipelines.prefilter.candidates import BACKENDS, SearchSettings, find_candidates
 from rgan_tf.errors import UserError
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.training import artifacts, stages
@@ -99,12 +99,13 @@ def test_lists_of_candidates_close_up(tiny_workspace, taken_down):
             assert new == expected + [-1] * (len(old) - len(expected))
 
 
-@pytest.mark.parametrize("backend", prefilter.BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_search_never_finds_a_tombstone(taken_down, original, backend):
     bank = artifacts.open_bank(taken_down)
     # A feature of zeros is a tombstone's own: it would be the nearest.
     queries, categories = np.zeros_like(original.graph_feature), np.asarray(original.category)
-    found = prefilter.find_candidates(bank, queries, categories, np.full(len(queries), -1), 6, backend, progress=False)
+    none = np.full(len(queries), -1)
+    found = find_candidates(bank, queries, categories, none, 6, SearchSettings(backend), progress=False).rows
     assert (found >= 0).any() and not bank.removed[found[found >= 0]].any()
     for category in np.unique(categories):
         left = np.sum(bank.category == category)

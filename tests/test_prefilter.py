@@ -1,13 +1,18 @@
+import subprocess
+import sys
 import types
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from pipelines import prefilter
-from pipelines.prefilter import ExactSearch, ScannSearch, find_candidates, make_search
+from pipelines.prefilter import scann_search, search
+from pipelines.prefilter.candidates import RecallError, SearchSettings, find_candidates, make_search
+from pipelines.prefilter.scann_search import ScannSearch
+from pipelines.prefilter.search import ExactSearch, nearest_of_sample, recall_of
 from rgan_tf import progress
 
 
@@ -37,9 +42,9 @@ def recall(found, truth):
 def test_exact_search_equals_brute_force(points, dim, k, query_batch):
     rng = np.random.default_rng(points * dim * k)
     values, queries = rng.normal(size=(points, dim)).astype(np.float32), rng.normal(size=(20, dim)).astype(np.float32)
-    search = ExactSearch(values, query_batch)
-    found = search.search(queries, k)
-    assert search.is_exact() and found.dtype == np.int32
+    exact = ExactSearch(values, query_batch)
+    found = exact.search(queries, k)
+    assert exact.is_exact() and found.dtype == np.int32
     np.testing.assert_array_equal(found, brute_force(queries, values, k))
 
 
@@ -80,7 +85,7 @@ def test_bounded_blocks_give_the_same_rows(monkeypatch):
     rng = np.random.default_rng(4)
     points, queries = rng.normal(size=(90, 8)).astype(np.float32), rng.normal(size=(50, 8)).astype(np.float32)
     whole = ExactSearch(points).search(queries, 9)
-    monkeypatch.setattr(prefilter, "_MAX_DISTANCES", 200)
+    monkeypatch.setattr(search, "_MAX_DISTANCES", 200)
     np.testing.assert_array_equal(ExactSearch(points).search(queries, 9), whole)
 
 
@@ -89,9 +94,9 @@ def test_bounded_blocks_give_the_same_rows(monkeypatch):
 def test_scann_recall(points, dim, k):
     rng = np.random.default_rng(points + k)
     values, queries = clustered(rng, points, dim), clustered(rng, 100, dim)
-    search = ScannSearch(values)
-    assert not search.is_exact()
-    assert recall(search.search(queries, k), ExactSearch(values).search(queries, k)) >= 0.98
+    scann = ScannSearch(values, k=k)
+    assert not scann.is_exact()
+    assert recall(scann.search(queries, k), ExactSearch(values).search(queries, k)) >= 0.98
 
 
 def test_scann_does_not_answer_every_query_alike():
@@ -131,13 +136,15 @@ def test_two_scann_builds_agree():
 
 def test_back_end_by_name():
     few, many = np.zeros((30, 2), np.float32), np.random.default_rng(8).normal(size=(60, 2)).astype(np.float32)
-    assert isinstance(make_search(few, "scann", brute_force_below=50), ExactSearch)
-    assert isinstance(make_search(many, "scann", brute_force_below=50), ScannSearch)
-    assert isinstance(make_search(many, "exact", brute_force_below=50), ExactSearch)
-    assert isinstance(make_search(many[:15], "scann", brute_force_below=0), ExactSearch)  # ScaNN needs 16.
-    assert isinstance(make_search(many[:16], "scann", brute_force_below=0), ScannSearch)
+    assert isinstance(make_search(few, SearchSettings("scann", brute_force_below=50)), ExactSearch)
+    assert isinstance(make_search(many, SearchSettings("scann", brute_force_below=50)), ScannSearch)
+    assert isinstance(make_search(many, SearchSettings("exact", brute_force_below=50)), ExactSearch)
+    assert isinstance(
+        make_search(many[:15], SearchSettings("scann", brute_force_below=0)), ExactSearch
+    )  # ScaNN needs 16.
+    assert isinstance(make_search(many[:16], SearchSettings("scann", brute_force_below=0)), ScannSearch)
     with pytest.raises(ValueError, match="'faiss'; it must be one of exact, scann"):
-        make_search(few, "faiss")
+        make_search(few, SearchSettings("faiss"))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +193,9 @@ def test_candidates_equal_brute_force_with_the_own_scene_left_out(seed, patches,
     features = rng.integers(0, 3, (queries, 5)).astype(np.float32)
     categories = rng.integers(0, 5, queries)  # 0 and 4 are not in the bank.
     excluded = rng.integers(-1, 14, queries)  # 12 and 13 are not in it either.
-    found = find_candidates(bank, features, categories, excluded, k, "exact", query_batch, progress=False)
+    found = find_candidates(
+        bank, features, categories, excluded, k, SearchSettings("exact", query_batch), progress=False
+    ).rows
     np.testing.assert_array_equal(found, expected_candidates(bank, features, categories, excluded, k))
 
 
@@ -201,39 +210,134 @@ def test_scann_candidates_keep_category_and_scene_apart_and_are_filled(query_bat
     )
     asked = rng.choice(patches, 150, replace=False)
     categories, own = bank.category[asked], bank.scene_index[asked]
+    scann = SearchSettings("scann", query_batch, brute_force_below=1000)
     arguments = (bank, bank.graph_feature[asked], categories, own, 32)
-    found = find_candidates(*arguments, "scann", query_batch, brute_force_below=1000, progress=False)
+    found = find_candidates(*arguments, scann, progress=False).rows
     # Every category has more than 32 patches outside every scene.
     assert (found >= 0).all()
     assert (bank.category[found] == categories[:, None]).all()
     assert (bank.scene_index[found] != own[:, None]).all()
     assert all(len(set(rows)) == 32 for rows in found)
-    exact = find_candidates(*arguments, "exact", progress=False)
+    exact = find_candidates(*arguments, SearchSettings("exact"), progress=False).rows
     assert recall(found, exact) >= 0.98
     few = categories == 3
     np.testing.assert_array_equal(found[few], exact[few])
-    again = find_candidates(*arguments, "scann", query_batch, brute_force_below=1000, progress=False)
+    again = find_candidates(*arguments, scann, progress=False).rows
     np.testing.assert_array_equal(again, found)
 
 
 def test_a_training_object_never_finds_itself():
     bank = make_bank(np.random.default_rng(10), 40)
-    found = find_candidates(bank, bank.graph_feature, bank.category, bank.scene_index, 8, "exact", progress=False)
+    found = find_candidates(
+        bank, bank.graph_feature, bank.category, bank.scene_index, 8, SearchSettings("exact"), progress=False
+    ).rows
     assert not (found == np.arange(40)[:, None]).any()
-    free = find_candidates(bank, bank.graph_feature, bank.category, np.full(40, -1), 8, "exact", progress=False)
+    free = find_candidates(
+        bank, bank.graph_feature, bank.category, np.full(40, -1), 8, SearchSettings("exact"), progress=False
+    ).rows
     same = (bank.graph_feature[free[:, 0]] == bank.graph_feature).all(axis=1)
     assert same.all()
+
+
+def large_bank(rng, patches=3000, dim=16):
+    return types.SimpleNamespace(
+        category=np.ones(patches, np.int32),
+        graph_feature=clustered(rng, patches, dim),
+        scene_index=np.arange(patches, dtype=np.int32) // 3,
+    )
+
+
+def test_the_recall_of_a_build_is_that_of_brute_force():
+    bank, rng = large_bank(np.random.default_rng(20)), np.random.default_rng(21)
+    queries = clustered(rng, 200, 16)
+    found = find_candidates(bank, queries, [1] * 200, [-1] * 200, 20, SearchSettings(), progress=False)
+    (measured,) = found.searches
+    assert (measured.category, measured.patches, measured.measured) == (1, 3000, 200)
+    assert measured.recall == pytest.approx(recall(found.rows, brute_force(queries, bank.graph_feature, 20)), abs=1e-9)
+    assert measured.recall >= 0.99
+
+
+def test_too_low_a_recall_is_an_error_with_its_mend(monkeypatch):
+    bank = large_bank(np.random.default_rng(22))
+    # A plan that rescores too little.
+    monkeypatch.setattr(scann_search, "_grid", lambda leaves, points, k: [(0, k)])
+    arguments = (bank, bank.graph_feature[:300], [1] * 300, [-1] * 300, 20)
+    found = find_candidates(*arguments, SearchSettings(min_recall=0.0), progress=False)
+    assert found.searches[0].recall < 0.99
+    with pytest.raises(RecallError) as caught:
+        find_candidates(*arguments, SearchSettings(), names=("__image__", "tree"), progress=False)
+    assert str(caught.value) == (
+        f"Of the 20 nearest patches ScaNN finds {found.searches[0].recall:.3f} in category 'tree' (3000 patches, 256 "
+        "queries), and candidates.min_recall is 0.99; lower it, or search this category exhaustively with "
+        "candidates.brute_force_below above 3000."
+    )
+
+
+def test_plans_are_the_cheapest_that_are_good_enough():
+    values = clustered(np.random.default_rng(23), 30000, 32, clusters=200)
+    easy, strict = (ScannSearch(values, k=16, wanted_recall=wanted).plan for wanted in (0.5, 0.999))
+    assert easy.leaves == strict.leaves == 2 * round(30000**0.5)
+    assert 0.75 <= easy.recall and 0.9995 <= strict.recall
+    assert (easy.searched, easy.rescored) < (strict.searched, strict.rescored)
+    grid = scann_search._grid(64, 10000, 10)
+    costs = [10000 * searched / 64 + 20 * rescored for searched, rescored in grid]
+    assert costs == sorted(costs) and grid[-1] == (64, 4096)
+
+
+def test_a_tree_gives_the_same_neighbours_in_another_process(tmp_path):
+    script = tmp_path / "build.py"
+    script.write_text(
+        "import sys, numpy as np\nfrom pipelines.prefilter.scann_search import ScannSearch\n"
+        "values = np.random.default_rng(0).normal(size=(21000, 8)).astype(np.float32)\n"
+        "np.save(sys.argv[1], ScannSearch(values, k=8, wanted_recall=0.8).search(values[:500], 8))\n"
+    )
+    for number in range(2):
+        subprocess.run([sys.executable, script, str(tmp_path / f"{number}.npy")], cwd=REPOSITORY, check=True)
+    first, second = (np.load(tmp_path / f"{number}.npy") for number in range(2))
+    # Few leaves are looked into, so that another tree would find others.
+    np.testing.assert_array_equal(first, second)
+
+
+def test_leaves_with_too_few_points_leave_slots_empty():
+    """ScaNN fills such slots with row 0, however far it is."""
+    rng = np.random.default_rng(24)
+    values = np.concatenate([rng.normal(size=(20000, 4)), 100 + rng.normal(size=(100, 4))]).astype(np.float32)
+    scann = ScannSearch(values, k=8)
+    scann.plan = scann.plan._replace(searched=1)
+    found = scann.search(values[-5:], 300)
+    assert (found < 0).any(axis=1).all()
+    distances = np.linalg.norm(values[found].astype(np.float64) - values[-5:, None], axis=-1)
+    for row, far in zip(found, distances):
+        number = (row >= 0).sum()
+        assert 30 < number and len(set(row[:number])) == number and (row[number:] == -1).all()
+        assert (np.diff(far[:number]) >= 0).all() and far[0] == 0
+
+
+def test_equally_near_points_are_equally_good():
+    points = np.repeat(np.arange(50, dtype=np.float32)[:, None], 40, axis=0)
+    exact = nearest_of_sample(points, points[:10], 5)
+    assert recall_of(points, points[:10], np.tile(np.arange(35, 40), (10, 1)), exact) == 1.0
+    assert recall_of(points, points[:10], np.full((10, 5), -1), exact) == 0.0
+    assert recall_of(points, points[:10], np.full((10, 5), 1999), exact) == 0.0
+
+
+def test_blocks_give_the_nearest_of_all(monkeypatch):
+    monkeypatch.setattr(search, "_POINTS_AT_ONCE", 70)
+    rng = np.random.default_rng(25)
+    points, queries = rng.normal(size=(1000, 6)).astype(np.float32), rng.normal(size=(30, 6)).astype(np.float32)
+    for k in (1, 9, 71, 300):
+        np.testing.assert_array_equal(nearest_of_sample(points, queries, k), brute_force(queries, points, k))
 
 
 def test_unequal_lengths_are_an_error():
     bank = make_bank(np.random.default_rng(11), 10)
     with pytest.raises(ValueError, match="3 query features, 2 categories and 3 excluded scenes"):
-        find_candidates(bank, np.zeros((3, 5)), [1, 1], [-1] * 3, 4, progress=False)
+        find_candidates(bank, np.zeros((3, 5)), [1, 1], [-1] * 3, 4, SearchSettings(), progress=False)
 
 
 def test_progress_shows_a_rate(capsys, monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     bank = make_bank(np.random.default_rng(12), 30)
-    find_candidates(bank, bank.graph_feature, bank.category, bank.scene_index, 4, "exact")
+    find_candidates(bank, bank.graph_feature, bank.category, bank.scene_index, 4, SearchSettings("exact"))
     shown = capsys.readouterr().err
     assert "candidates (exact)" in shown and "30/30" in shown and "query/s" in shown

@@ -8,10 +8,11 @@ from typing import Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipelines import datasets, input_pipeline, prefilter
+from pipelines import datasets, input_pipeline
 from pipelines.input_pipeline import BankReader, SceneSource
 from pipelines.patch_bank import removal, writer
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
+from pipelines.prefilter.candidates import CategorySearch, SearchSettings, find_candidates
 from rgan_tf import config as config_lib
 from rgan_tf import locks
 from rgan_tf.models.graph_encoder import GraphEncoder
@@ -164,24 +165,27 @@ class StageRunner:
     def find_candidates(self) -> None:
         """For the objects of every split, the bank rows nearest to them by graph features, their own scene left out."""
         bank = PatchBank.open(self.workspace.directory("patch_bank"))
-        settings = self.config.candidates
+        settings, names = self.config.candidates, artifacts.vocabulary(self.workspace).objects
+        how = SearchSettings(settings.backend, settings.query_batch, settings.brute_force_below, settings.min_recall)
+        about: dict[str, list] = {}
         encoder = artifacts.pretrained_graph_encoder(self.workspace, self.config)
-        with self.workspace.making("candidates", self.config) as directory:
+        with self.workspace.making("candidates", self.config, about) as directory:
             for split in SPLITS:
                 queries = self._queries(encoder, split)
                 size = artifacts.scene_source(self.workspace, self.config, split).size
                 rows = np.full((size, self.config.data.recorded_objects, settings.k_max), -1, np.int32)
                 scene = queries.scene
-                rows[scene, queries.places] = prefilter.find_candidates(
+                found = find_candidates(
                     bank,
                     queries.features,
                     queries.objects,
                     scene if split == "train" else np.full(len(scene), -1),
                     settings.k_max,
-                    settings.backend,
-                    settings.query_batch,
-                    settings.brute_force_below,
+                    how,
+                    names,
                 )
+                rows[scene, queries.places] = found.rows
+                about[split] = [_told(search, names) for search in found.searches]
                 np.save(directory / f"{split}.npy", rows)
 
     def train_cooccurrence(self) -> None:
@@ -253,6 +257,13 @@ class StageRunner:
         for batch in input_pipeline.graph_batches(source, self.config.graph_encoder.training.batch_size, start):
             columns = (encode(batch), batch["objects"], batch["object_mask"], batch["object_index"])
             yield [GraphFeatures(*row) for row in zip(*(column.numpy() for column in columns))]
+
+
+def _told(search: CategorySearch, names: tuple[str, ...]) -> dict:
+    """A category's search as the manifest keeps it."""
+    plan = search.plan._asdict()
+    plan["sample_recall"] = plan.pop("recall")
+    return {**search._asdict(), "category": names[search.category], "plan": plan}
 
 
 def _embed_bank(encoder: PatchEncoder, bank: PatchBank, path: pathlib.Path) -> None:

@@ -10,18 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipelines import prefilter
 from pipelines.input_pipeline import FIXED_EPOCH, SceneSource
 from pipelines.patch_bank.bank import PatchBank, candidate_lists
+from pipelines.prefilter.candidates import SearchSettings, find_candidates
+from pipelines.prefilter.scann_search import LEAST_POINTS
 from rgan_tf import config as config_lib
 from rgan_tf.evaluation.metrics.averages import EvaluationError, SceneAverage, Score
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.training import artifacts
 from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.workspace import Workspace
-
-# ScaNN's codebooks need so many points; smaller categories are always searched exhaustively.
-_LEAST_SCANN_POINTS = 16
 
 
 class CandidateRecall:
@@ -105,22 +103,21 @@ def search(
       queries: the objects.
       own_scenes: whether the bank holds the queries' own scenes, whose patches they must not be given.
       config: k_max and the batch of queries.
-      backend: one of `prefilter.BACKENDS`.
+      backend: one of `candidates.BACKENDS`.
     """
     mask = queries.mask
     scene = np.broadcast_to(queries.scene_index[:, np.newaxis] if own_scenes else -1, mask.shape)
     rows = np.full(mask.shape + (config.k_max,), -1, np.int32)
-    rows[mask] = prefilter.find_candidates(
+    rows[mask] = find_candidates(
         bank,
         queries.features[mask],
         queries.objects[mask],
         scene[mask],
         config.k_max,
-        backend,
-        config.query_batch,
-        _LEAST_SCANN_POINTS,
+        # Whatever it finds is measured.
+        SearchSettings(backend, config.query_batch, LEAST_POINTS, min_recall=0.0),
         progress=False,
-    )
+    ).rows
     return rows
 
 

@@ -1,0 +1,153 @@
+"""Candidates of objects by category, and how well they were found."""
+
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from pipelines.prefilter.scann_search import LEAST_POINTS, ScannPlan, ScannSearch
+from pipelines.prefilter.search import ExactSearch, nearest_of_sample, recall_of
+from rgan_tf.errors import UserError
+from rgan_tf.progress import progress_bar
+
+BACKENDS = ("exact", "scann")
+# Queries of a category by which its recall is measured.
+_MEASURED = 256
+
+
+class RecallError(UserError):
+    """Approximate search found too few of the nearest patches."""
+
+
+class SearchSettings(NamedTuple):
+    """How candidates are searched.
+
+    backend: "scann" or "exact". query_batch: queries searched at once. brute_force_below: categories with fewer patches
+    are searched exhaustively by "scann" too. min_recall: share of the nearest patches that must be found in every
+    category.
+    """
+
+    backend: str = "scann"
+    query_batch: int = 1024
+    brute_force_below: int = 2000
+    min_recall: float = 0.99
+
+
+class CategorySearch(NamedTuple):
+    """How a category was searched, where that was not exhaustively.
+
+    category: its id. patches: in the bank. plan: ScaNN's. recall: of `measured` queries, at the number of neighbours
+    that were asked for.
+    """
+
+    category: int
+    patches: int
+    plan: ScannPlan
+    recall: float
+    measured: int
+
+
+class Candidates(NamedTuple):
+    """Bank rows int32 [Q, k_max], nearest first, -1 where a category has too few patches of other scenes; and how each
+    category was searched that was not searched exhaustively."""
+
+    rows: np.ndarray
+    searches: list[CategorySearch]
+
+
+def make_search(points, settings, k=32):
+    """The way to search by name; "scann" searches few points, or fewer than it needs, exhaustively."""
+    if settings.backend not in BACKENDS:
+        raise ValueError(f"The candidate back end is {settings.backend!r}; it must be one of {', '.join(BACKENDS)}.")
+    if settings.backend == "exact" or len(points) < max(settings.brute_force_below, LEAST_POINTS):
+        return ExactSearch(points, settings.query_batch)
+    return ScannSearch(points, settings.query_batch, k, settings.min_recall)
+
+
+def find_candidates(
+    bank,
+    query_features,
+    query_categories,
+    excluded_scene,
+    k_max,
+    settings,
+    names: Optional[tuple[str, ...]] = None,
+    progress=True,
+):
+    """Ranks bank patches for every query object.
+
+    Args:
+      bank: a `PatchBank`, or anything with its `category` [M], `graph_feature` [M, D_g] and `scene_index` [M].
+      query_features: float32 [Q, D_g], the objects' graph features.
+      query_categories: int [Q]; an object whose category has no patch gets no candidate.
+      excluded_scene: int [Q], the training scene whose patches the query must not be given; -1 for none.
+      k_max: number of candidates.
+      settings: how to search.
+      names: of the categories, by id, for errors.
+      progress: whether to show a bar.
+
+    Returns:
+      What was found.
+
+    Raises:
+      RecallError: a category's recall is below `settings.min_recall`.
+    """
+    query_categories, excluded_scene = np.asarray(query_categories), np.asarray(excluded_scene)
+    if not len(query_features) == len(query_categories) == len(excluded_scene):
+        raise ValueError(
+            f"There are {len(query_features)} query features, {len(query_categories)} categories and "
+            f"{len(excluded_scene)} excluded scenes; give one of each for a query."
+        )
+    candidates = np.full((len(query_categories), k_max), -1, np.int32)
+    bank_categories, searches = np.asarray(bank.category), []
+    desc = f"candidates ({settings.backend})"
+    with progress_bar(total=len(candidates), unit="query", desc=desc, disable=not progress) as bar:
+        for category in np.unique(query_categories):
+            asked = np.flatnonzero(query_categories == category)
+            rows = np.flatnonzero(bank_categories == category).astype(np.int32)
+            if not len(rows):
+                bar.update(len(asked))
+                continue
+            scenes = np.asarray(bank.scene_index)[rows]
+            # Searching so many more leaves k after the own scene's are dropped.
+            k = k_max + _most_excluded(scenes, excluded_scene[asked])
+            search = make_search(bank.graph_feature[rows], settings, k)
+            if not search.is_exact():
+                searches.append(_measure(search, category, bank.graph_feature[rows], query_features[asked], k))
+                _check(searches[-1], settings, k, names)
+            for start in range(0, len(asked), settings.query_batch):
+                block = asked[start : start + settings.query_batch]
+                found = search.search(query_features[block], k)
+                candidates[block] = _drop_excluded(found, rows, scenes, excluded_scene[block], k_max)
+                bar.update(len(block))
+    return Candidates(candidates, searches)
+
+
+def _measure(search, category, points, queries, k):
+    """The recall of queries from all over the category."""
+    sample = queries[np.unique(np.linspace(0, len(queries) - 1, _MEASURED).astype(int))]
+    k = min(k, len(points))
+    recall = recall_of(points, sample, search.search(sample, k), nearest_of_sample(points, sample, k))
+    return CategorySearch(int(category), len(points), search.plan, recall, len(sample))
+
+
+def _check(found, settings, k, names):
+    if found.recall < settings.min_recall:
+        name = f"{names[found.category]!r}" if names else str(found.category)
+        raise RecallError(
+            f"Of the {k} nearest patches ScaNN finds {found.recall:.3f} in category {name} ({found.patches} patches, "
+            f"{found.measured} queries), and candidates.min_recall is {settings.min_recall}; lower it, or search this "
+            f"category exhaustively with candidates.brute_force_below above {found.patches}."
+        )
+
+
+def _most_excluded(scenes, excluded):
+    """Most patches that any query must do without: searching so many more leaves k after they are dropped."""
+    counts = np.bincount(scenes, minlength=int(excluded.max(initial=-1)) + 1)
+    return int(counts[excluded[excluded >= 0]].max(initial=0))
+
+
+def _drop_excluded(found, rows, scenes, excluded, k):
+    """Bank rows [Q, k] from positions `found` [Q, k + extra] in `rows`, without those of the excluded scenes."""
+    dropped = (found < 0) | (scenes[found] == excluded[:, None])
+    kept = np.where(dropped, -1, rows[found])
+    return np.take_along_axis(kept, np.argsort(dropped, axis=1, kind="stable"), axis=1)[:, :k]

@@ -7,12 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from scann.scann_ops.py import scann_ops_pybind
 
-from pipelines.prefilter.search import CandidateSearch, nearest_of_sample, recall_of
+from pipelines.prefilter.search import CandidateSearch, nearest_of_sample, recall_of, square_distances
 
 # Points that ScaNN's codebooks need.
 LEAST_POINTS = 16
 # With fewer points a tree saves less than its leaves cost.
 TREE_POINTS = 20000
+# Points a leaf that the tree is trained on. With ScaNN's own 100,000 for all leaves a query must look into several
+# times as many of them at a million points (docs/prefilter.md).
+_TRAINING_POINTS = 200
+# Queries whose neighbours' features fit into a processor's cache while they are put in order.
+_ORDERED_AT_ONCE = 64
 # Points by which parameters are chosen.
 _SAMPLE = 256
 # Rescoring a point, whose features lie anywhere in memory, costs about as much as hashing so many in a row.
@@ -57,10 +62,11 @@ class ScannSearch(CandidateSearch):
                 f"ScaNN was given {len(self._points)} points; it needs {LEAST_POINTS} or more, search fewer "
                 "exhaustively."
             )
-        leaves = 2 * round(math.sqrt(len(self._points))) if len(self._points) >= TREE_POINTS else 0
+        leaves = round(math.sqrt(len(self._points))) if len(self._points) >= TREE_POINTS else 0
         builder = scann_ops_pybind.builder(self._points, 1, "squared_l2")
         if leaves:
-            builder = builder.tree(leaves, 1, random_init=False)
+            sample = min(len(self._points), _TRAINING_POINTS * leaves)
+            builder = builder.tree(leaves, 1, training_sample_size=sample, random_init=False)
         self._searcher = builder.score_ah(2).reorder(1).build()
         self.plan = self._choose(leaves, min(k, len(self._points)), wanted_recall)
 
@@ -92,10 +98,12 @@ class ScannSearch(CandidateSearch):
 
     def _search_block(self, queries, k):
         found = self._found(queries, k, self.plan.searched, self.plan.rescored)
-        differences = self._points[found].astype(np.float64) - queries[:, None, :]
-        distances = np.where(found < 0, np.inf, np.einsum("qkd,qkd->qk", differences, differences))
-        order = np.lexsort((found, distances), axis=-1)
-        return np.take_along_axis(found, order, 1).astype(np.int32)
+        for start in range(0, len(queries), _ORDERED_AT_ONCE):
+            rows = found[start : start + _ORDERED_AT_ONCE]
+            far = square_distances(self._points, queries[start : start + _ORDERED_AT_ONCE], rows)
+            order = np.lexsort((rows, np.where(rows < 0, np.inf, far)), axis=-1)
+            found[start : start + _ORDERED_AT_ONCE] = np.take_along_axis(rows, order, 1)
+        return found.astype(np.int32)
 
 
 def _without(found, own):

@@ -140,12 +140,12 @@ def recall_of(points, queries, found, exact):
       found: int [Q, k] rows, -1 where there is none.
       exact: int [Q, k] rows, of `nearest_of_sample`.
     """
-    furthest = _distances(points, queries, exact).max(axis=1, keepdims=True)
-    reached = (found >= 0) & (_distances(points, queries, found) <= furthest)
+    furthest = square_distances(points, queries, exact).max(axis=1, keepdims=True)
+    reached = (found >= 0) & (square_distances(points, queries, found) <= furthest)
     return float(reached.mean())
 
 
-def _distances(points, queries, rows):
+def square_distances(points, queries, rows):
     """Square distances float64 [Q, k] of rows int [Q, k]."""
     differences = points[rows].astype(np.float64) - queries[:, None, :]
     return np.einsum("qkd,qkd->qk", differences, differences)

@@ -277,7 +277,7 @@ def test_plans_are_the_cheapest_that_are_good_enough():
     values = clustered(np.random.default_rng(23), 30000, 32, clusters=200)
     easy, strict = (ScannSearch(values, k=16, wanted_recall=wanted).plan for wanted in (0.5, 0.999))
     assert easy.leaves == strict.leaves == round(30000**0.5)
-    assert 0.75 <= easy.recall and 0.9995 <= strict.recall
+    assert 0.625 <= easy.recall and 0.99925 <= strict.recall
     assert (easy.searched, easy.rescored) < (strict.searched, strict.rescored)
     grid = scann_search._grid(64, 10000, 10)
     costs = [10000 * searched / 64 + 20 * rescored for searched, rescored in grid]

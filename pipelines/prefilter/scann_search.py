@@ -19,7 +19,7 @@ _TRAINING_POINTS = 200
 # Queries whose neighbours' features fit into a processor's cache while they are put in order.
 _ORDERED_AT_ONCE = 64
 # Points by which parameters are chosen.
-_SAMPLE = 256
+_SAMPLE = 512
 # Rescoring a point, whose features lie anywhere in memory, costs about as much as hashing so many in a row.
 _RESCORING = 20
 # How many of the hashed scores are followed by true distances: as multiples of k, and as numbers.
@@ -71,13 +71,13 @@ class ScannSearch(CandidateSearch):
         self.plan = self._choose(leaves, min(k, len(self._points)), wanted_recall)
 
     def _choose(self, leaves, k, wanted_recall):
-        """The cheapest plan that is half as far from perfect as wanted, for a sample is not what will be asked."""
+        """The cheapest plan that reaches somewhat more than is wanted, for a sample is not what will be asked."""
         rows = np.unique(np.linspace(0, len(self._points) - 1, _SAMPLE).astype(int))
         sample = self._points[rows]
         # A point is nearest to itself, which is no merit: it is left out on both sides.
         one_more = min(k + 1, len(self._points))
         exact = _without(nearest_of_sample(self._points, sample, one_more), rows)
-        enough = wanted_recall + (1 - wanted_recall) / 2
+        enough = wanted_recall + (1 - wanted_recall) / 4
         plan = None
         for searched, rescored in _grid(leaves, len(self._points), k):
             found = _without(self._found(sample, one_more, searched, rescored), rows)
@@ -113,8 +113,9 @@ def _without(found, own):
 
 
 def _grid(leaves, points, k):
-    """Pairs (leaves searched, points rescored), the cheapest first, an exhaustive one last."""
-    searched = [2**i for i in range(leaves.bit_length()) if 2**i < leaves] + [leaves] if leaves else [0]
+    """Pairs (leaves searched, points rescored), the cheapest first; the last looks into all leaves."""
+    steps = {round(2 ** (half / 2)) for half in range(2 * leaves.bit_length())}
+    searched = sorted({min(step, leaves) for step in steps}) if leaves else [0]
     rescored = {min(points, max(number, k)) for number in (*_RESCORED, *(math.ceil(f * k) for f in _RESCORED_TIMES))}
 
     def cost(pair):

@@ -13,7 +13,7 @@ from absl import flags
 
 from rgan_tf import commands  # isort: split
 
-from pipelines.prefilter.benchmark.measurement import measure
+from pipelines.prefilter.benchmark.measurement import measure, truth_file
 from pipelines.prefilter.benchmark.peers import PEERS, THREADS, version_of
 from rgan_tf.errors import UserError
 
@@ -32,6 +32,12 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _elsewhere(function, *arguments):
+    """A function's result, from a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
 def main() -> None:
     """Measures what is not measured yet, and writes the table."""
     given = flags.FLAGS
@@ -42,7 +48,7 @@ def main() -> None:
     for peer in peers:
         version_of(peer)
     sizes = [int(size) if size.isdigit() else 0 for size in given.sizes]
-    if min(sizes) < 1000:
+    if min(sizes, default=0) < 1000:
         raise UserError(f"--sizes={','.join(given.sizes)}: each must be a whole number of at least 1000.")
     directory = pathlib.Path(given.directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -50,12 +56,17 @@ def main() -> None:
     rows = json.loads(kept.read_text()) if kept.exists() else []
     for size in sizes:
         for peer in peers:
-            if any((row["size"], row["peer"], row["k"]) == (size, peer, given.k) for row in rows):
+            asked = dict(peer=peer, size=size, k=given.k, wanted=given.recall)
+            if any(asked.items() <= row.items() for row in rows):
                 continue
             print(f"{peer}, {size:,} vectors, {THREADS} threads", flush=True)
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                rows.append(pool.apply(measure, (peer, size, str(directory), given.k, given.recall)))
-            kept.write_text(json.dumps(rows, indent=1) + "\n")
+            # The exact neighbours take memory that is no peer's.
+            _elsewhere(truth_file, str(directory), size, given.k)
+            rows.append(_elsewhere(measure, peer, size, str(directory), given.k, given.recall))
+            beside = kept.with_suffix(".tmp")
+            beside.write_text(json.dumps(rows, indent=1) + "\n")
+            beside.replace(kept)
+    rows = [row for row in rows if (row["k"], row["wanted"]) == (given.k, given.recall)]
     (directory / "results.md").write_text(table(rows))
     print(table(rows))
 

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from pipelines.prefilter.benchmark.peers import PEERS, version_of
-from pipelines.prefilter.benchmark.vectors import write_vectors
+from pipelines.prefilter.benchmark.vectors import save_whole, write_vectors
 from pipelines.prefilter.search import nearest_of_sample, recall_of
 
 _REPEATS = 3
@@ -24,7 +24,7 @@ def measure(peer: str, size: int, directory: str, k: int, wanted: float) -> dict
     points, queries = (np.load(path, mmap_mode="r") for path in write_vectors(pathlib.Path(directory), size))
     # Read once, so that nobody's build pays for the disk; mapped, so that they are no process's memory.
     points.sum(), queries.sum()
-    queries, truth = np.asarray(queries), np.load(_truth(directory, size, k))
+    queries, truth = np.asarray(queries), np.load(truth_file(directory, size, k))
     before, started = psutil.Process().memory_info().rss, time.perf_counter()
     settings = iter(PEERS[peer][0](points, k, wanted))
     setting = next(settings)
@@ -34,12 +34,12 @@ def measure(peer: str, size: int, directory: str, k: int, wanted: float) -> dict
         seconds, found = _timed(setting, queries)
         recall = recall_of(points, queries, found, truth)
         rows.append({"setting": setting.name, "recall": recall, "rate": len(queries) / seconds})
-        # What is slower and better still has nothing to add.
-        setting = None if recall > (1 + wanted) / 2 and len(rows) > 1 else next(settings, None)
+        setting = next(settings, None)
     enough = [row for row in rows if row["recall"] >= wanted]
     best = max(enough, key=lambda row: row["rate"]) if enough else max(rows, key=lambda row: row["recall"])
     memory = (_memory() - before) / 2**20
-    return {"size": size, "peer": peer, **best, "build": build, "memory": memory, "version": version_of(peer), "k": k}
+    asked = {"size": size, "peer": peer, "k": k, "wanted": wanted}
+    return {**asked, **best, "build": build, "memory": memory, "version": version_of(peer)}
 
 
 def _timed(setting, queries):
@@ -59,9 +59,10 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _truth(directory: str, size: int, k: int) -> pathlib.Path:
+def truth_file(directory: str, size: int, k: int) -> pathlib.Path:
+    """The exact neighbours of the queries, int64 [Q, k], computed where they are not there."""
     path = pathlib.Path(directory) / f"nearest_{size}_{k}.npy"
     if not path.exists():
         points, queries = (np.load(name, mmap_mode="r") for name in write_vectors(path.parent, size))
-        np.save(path, nearest_of_sample(points, np.asarray(queries), k))
+        save_whole(path, nearest_of_sample(points, np.asarray(queries), k))
     return path

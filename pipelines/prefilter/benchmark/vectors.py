@@ -24,7 +24,7 @@ def write_vectors(directory: pathlib.Path, number: int, seed: int = 0) -> tuple[
     paths = directory / f"points_{number}_{seed}.npy", directory / f"queries_{number}_{seed}.npy"
     if not all(path.exists() for path in paths):
         clusters = _Clusters(max(10, round(number**0.5)), seed)
-        np.save(paths[1], clusters.draw(QUERIES, 0))
+        save_whole(paths[1], clusters.draw(QUERIES, 0))
         beside = paths[0].with_suffix(".partial")
         points = np.lib.format.open_memmap(beside, "w+", np.float32, (number, DIMENSIONS))
         for start in progress_bar(range(0, number, _BLOCK), desc=f"{number} vectors", unit="block"):
@@ -32,6 +32,14 @@ def write_vectors(directory: pathlib.Path, number: int, seed: int = 0) -> tuple[
         points.flush()
         beside.rename(paths[0])
     return paths
+
+
+def save_whole(path: pathlib.Path, values: np.ndarray) -> None:
+    """As np.save; a run that is killed leaves no file of that name."""
+    beside = path.with_suffix(".partial")
+    with open(beside, "wb") as file:
+        np.save(file, values)
+    beside.rename(path)
 
 
 class _Clusters:

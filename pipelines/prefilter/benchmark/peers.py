@@ -34,7 +34,8 @@ def exact(points: np.ndarray, k: int, wanted: float) -> Iterator[Setting]:
         found = []
         for start in range(0, len(queries), batch):
             distances = squares - 2.0 * (queries[start : start + batch] @ points.T)
-            found.append(np.argpartition(distances, k - 1, axis=1)[:, :k])
+            # A copy, or the whole order of all points would be kept.
+            found.append(np.argpartition(distances, k - 1, axis=1)[:, :k].copy())
         return np.concatenate(found)
 
     yield Setting(f"batches of {batch}", search)

@@ -155,7 +155,7 @@ def test_builder_records_the_scenes(tmp_path):
     vocabulary = datasets.vocabulary(again)
     assert vocabulary.objects == ("__image__", *layout.CATEGORIES)
     assert tuple(again.info.metadata["style_names"]) == STYLE_NAMES
-    assert datasets.source_report(again) == []
+    assert datasets.source_report(again) == ["5 train scenes, 2 validation scenes, 3 test scenes, 16 categories"]
     for split, number in (("train", 0), ("test", 2)):
         for index, record in enumerate(again.as_dataset(split=split).as_numpy_iterator()):
             expected = scene(index, most=6, split=number)

@@ -1,6 +1,7 @@
 """The record every builder writes, and what it says of itself beside its records."""
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
@@ -29,6 +30,29 @@ class Published:
     object_names: int
     predicates: Optional[int]
     reasons: str
+
+
+def source_folder(source_dir: str, what: str, expected: Sequence[str], layout: str) -> pathlib.Path:
+    """A data set's source folder, if all that is read is there.
+
+    Args:
+      source_dir: data.source_dir.
+      what: whose files, for the message.
+      expected: names of files and folders within it.
+      layout: what is expected there, in words.
+
+    Raises:
+      SourceError: naming everything that is not there.
+    """
+    if not source_dir:
+        raise SourceError(f"data.source_dir is empty; it must name the folder with {what} files.")
+    root = pathlib.Path(source_dir).expanduser()
+    missing = [name for name in expected if not (root / name).exists()]
+    if missing:
+        raise SourceError(
+            f"{root} does not have {what} files: {', '.join(missing)} not found. Expected there are {layout}."
+        )
+    return root
 
 
 def features(with_relations: bool = False) -> tfds.features.FeaturesDict:

@@ -1,99 +1,29 @@
 """pipelines.download against a local server that breaks off, stalls, lies and changes its mind, and odd archives."""
 
-import contextlib
+import errno
 import hashlib
-import http.server
 import io
 import json
 import os
-import re
 import signal
-import stat
 import subprocess
 import sys
-import threading
 import time
 import types
-import zipfile
 
 import numpy as np
 import pytest
 from conftest import REPOSITORY
+from download_server import Server, archive_of
 
 from pipelines.coco_stuff import protocol
-from pipelines.download import data_sets
-from pipelines.download.archives import unpack
+from pipelines.download import data_sets, transfer
 from pipelines.download.catalogue import CATALOGUE, PublishedFile
 from pipelines.download.transfer import DownloadError, fetch
 from pipelines.visual_genome import annotations
 from rgan_tf.workspace import WorkspaceError
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 5 * 2**20, dtype=np.uint8).tobytes()
-
-
-class Server:
-    """Serves `files` by name; `faults` are taken one a request: functions of the handler that answer in its place."""
-
-    def __init__(self):
-        self.files, self.faults, self.asked = {}, [], []
-        self.tags, self.parts = {}, True
-        owner = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                owner.asked.append((self.path, self.headers.get("Range")))
-                fault = owner.faults.pop(0) if owner.faults else None
-                (fault or owner.answer)(self)
-
-            def log_message(self, *args):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-
-    def answer(self, handler, cut=None, length=None, pause=0.0):
-        """The file, or a part of it; only `cut` bytes of what is announced, or with another length in the header."""
-        name = handler.path.lstrip("/")
-        if name not in self.files:
-            handler.send_error(404)
-            return
-        content, tag = self.files[name], self.tags.get(name, f'"{hashlib.md5(self.files[name]).hexdigest()}"')
-        asked, start = handler.headers.get("Range"), 0
-        if asked and self.parts and handler.headers.get("If-Range") == tag:
-            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
-            if start >= len(content):
-                handler.send_response(416)
-                handler.send_header("Content-Length", "0")
-                handler.end_headers()
-                return
-            handler.send_response(206)
-            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            handler.send_response(200)
-        rest = content[start:]
-        handler.send_header("Content-Length", str(len(rest) if length is None else length))
-        handler.send_header("ETag", tag)
-        handler.end_headers()
-        with contextlib.suppress(OSError):
-            handler.wfile.write(rest[:cut])
-            handler.wfile.flush()
-            time.sleep(pause)
-        if cut is not None or length is not None:
-            handler.close_connection = True
-
-    def cutting(self, cut, **more):
-        return lambda handler: self.answer(handler, cut, **more)
-
-    def failing(self, code):
-        return lambda handler: handler.send_error(code)
 
 
 @pytest.fixture
@@ -155,6 +85,40 @@ def test_a_server_without_parts_sends_the_whole_again(server, tmp_path):
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("said", ["bytes */5", "", "bytes 7-9/10"])
+def test_a_part_that_was_not_asked_for_is_no_part(server, tmp_path, said):
+    def other_part(handler):
+        handler.send_response(206)
+        handler.send_header("Content-Range", said)
+        handler.send_header("Content-Length", "3")
+        handler.end_headers()
+        handler.wfile.write(b"abc")
+
+    server.faults = [server.cutting(2**20), other_part, other_part]
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert len(server.asked) == 4
+
+
+def test_a_full_disk_is_told_and_what_came_is_kept(server, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a.bin.part").write_bytes(CONTENT[:100])
+    monkeypatch.setattr(transfer, "open", full, raising=False)
+    with pytest.raises(DownloadError, match="a.bin.part cannot be written: No space left on device; what has come"):
+        get(server, tmp_path)
+    assert (tmp_path / "a.bin.part").read_bytes() == CONTENT[:100]
+
+
+def test_a_file_in_its_place_must_be_the_same(tmp_path):
+    for content, place in ((b"one", "x.txt"), (b"two", "y.txt")):
+        (tmp_path / f"whole_{place}").write_bytes(content)
+        (tmp_path / place).write_bytes(b"one")
+    data_sets._copy(tmp_path / "whole_x.txt", tmp_path / "x.txt")
+    with pytest.raises(DownloadError, match="y.txt is there already"):
+        data_sets._copy(tmp_path / "whole_y.txt", tmp_path / "y.txt")
+
+
 def test_a_weak_tag_is_not_trusted_with_parts(server, tmp_path):
     server.tags["a.bin"] = 'W/"1"'
     server.faults = [server.cutting(2**20)]
@@ -201,84 +165,6 @@ def test_a_server_that_is_not_there(server, tmp_path):
     server.close()
     with pytest.raises(DownloadError, match="a.bin cannot be had from http://127.0.0.1.*0 bytes of it are kept"):
         get(server, tmp_path)
-
-
-def archive_of(path, members):
-    """An archive of names to contents; a name may be a ZipInfo."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
-    return path
-
-
-def links(name):
-    info = zipfile.ZipInfo(name)
-    info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
-    return info
-
-
-PICTURES = PublishedFile("http://x/p.zip", members=("p/*.jpg",), folder="images", unpacked=10**6)
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_nothing_but_what_is_wanted_is_unpacked(tmp_path):
-    outside = [
-        "../evil.jpg",
-        "p/../../evil.jpg",
-        "/p/evil.jpg",
-        "p/x/evil.jpg",
-        "p\\evil.jpg",
-        "C:/p/e.jpg",
-        "p//e.jpg",
-    ]
-    members = [("p/1.jpg", b"one"), ("p/", b""), ("q/2.jpg", b"other"), (links("p/link.jpg"), b"/etc/passwd")]
-    work = tmp_path / "work"
-    work.mkdir()
-    unpack(PICTURES, archive_of(work / "p.zip", members + [(name, b"!") for name in outside]), tmp_path / "data")
-    found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if not path.is_dir()]
-    assert sorted(found) == ["data/images/p/1.jpg", "work/p.zip"]
-    assert (tmp_path / "data/images/p/1.jpg").read_bytes() == b"one"
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize(
-    "members, sentence",
-    [
-        ([("p/1.jpg", b"1"), ("p/1.jpg", b"2")], "names a file twice"),
-        ([("p/1.jpg", bytes(10**6 + 1))], "comes to 1,000,001 bytes, and at most 1,000,000 are expected"),
-        ([("q/1.jpg", b"1")], r"has no p/\*.jpg; it is not the archive as published"),
-    ],
-)
-def test_archives_that_are_not_as_published(tmp_path, members, sentence):
-    archive_of(tmp_path / "p.zip", members)
-    with pytest.raises(DownloadError, match=sentence):
-        unpack(PICTURES, tmp_path / "p.zip", tmp_path / "data")
-    assert not (tmp_path / "data").exists()
-
-
-def test_a_damaged_archive_leaves_nothing(tmp_path):
-    path = archive_of(tmp_path / "p.zip", [("p/1.jpg", CONTENT[:1000]), ("p/2.jpg", CONTENT[:1000])])
-    whole = bytearray(path.read_bytes())
-    whole[1500] ^= 255
-    path.write_bytes(whole)
-    with pytest.raises(DownloadError, match="p.zip cannot be unpacked: .*delete it and run the command again"):
-        unpack(PICTURES, path, tmp_path / "data")
-    assert not (tmp_path / "data").exists()
-    path.write_bytes(whole[:700])
-    with pytest.raises(DownloadError, match="cannot be unpacked"):
-        unpack(PICTURES, path, tmp_path / "data")
-
-
-def test_what_is_there_is_not_written_over(tmp_path):
-    (tmp_path / "data" / "images" / "p").mkdir(parents=True)
-    path = archive_of(tmp_path / "p.zip", [("p/1.jpg", b"1")])
-    with pytest.raises(DownloadError, match="images/p is there already; move it away"):
-        unpack(PICTURES, path, tmp_path / "data")
-    (tmp_path / "data" / "images" / "p").rmdir()
-    # Unpacked already; the archive is not read again.
-    path.write_bytes(b"")
-    unpack(PICTURES, path, tmp_path / "data")
-    assert (tmp_path / "data/images/p/1.jpg").read_bytes() == b"1"
 
 
 def small_catalogue(monkeypatch, server):

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any, Optional
 
 from pipelines import json_lists
-from pipelines.records import SourceError
+from pipelines.records import SourceError, source_folder
 
 PARTS = ("train", "val")
 FILES = tuple(f"{kind}_{part}2017.json" for part in PARTS for kind in ("instances", "stuff"))
@@ -86,18 +86,12 @@ def check_layout(source_dir: str) -> pathlib.Path:
     Raises:
       SourceError: naming everything that is not there.
     """
-    if not source_dir:
-        raise SourceError("data.source_dir is empty; it must name the folder with COCO's images and annotations.")
-    root = pathlib.Path(source_dir).expanduser()
-    expected = [f"images/{part}2017/" for part in PARTS]
-    expected += [f"annotations/{name}" for name in FILES]
-    missing = [name for name in expected if not (root / name).exists()]
-    if missing:
-        raise SourceError(
-            f"{root} does not have the layout of COCO 2017: {', '.join(missing)} not found. Expected there are "
-            "images/{train,val}2017/ with the pictures and annotations/{instances,stuff}_{train,val}2017.json."
-        )
-    return root
+    expected = [*(f"images/{part}2017/" for part in PARTS), *(f"annotations/{name}" for name in FILES)]
+    layout = (
+        "images/{train,val}2017/ with the pictures and annotations/{instances,stuff}_{train,val}2017.json, the layout "
+        "of COCO 2017"
+    )
+    return source_folder(source_dir, "COCO's", expected, layout)
 
 
 def read_part(root: pathlib.Path, part: str, protocol: Protocol) -> Part:

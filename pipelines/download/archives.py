@@ -17,6 +17,8 @@ _MOST_MEMBERS = 10**6
 def unpack(file: PublishedFile, archive: pathlib.Path, target: pathlib.Path) -> None:
     """Takes the wanted members out of an archive and moves them to their place when all are there.
 
+    The emptied folder NAME.unpacked stays beside the archive and says that all is there, until `forget` takes it away.
+
     A member's name must be one of the patterns that the catalogue has; nothing else is written, and nothing that is
     there is written over.
 
@@ -44,7 +46,11 @@ def unpack(file: PublishedFile, archive: pathlib.Path, target: pathlib.Path) -> 
             ) from error
         unfinished.rename(done)
     _move(done, target / file.folder)
-    shutil.rmtree(done)
+
+
+def forget(archive: pathlib.Path) -> None:
+    """Removes what `unpack` left of an archive's unpacking."""
+    shutil.rmtree(archive.with_name(f"{archive.name}.unpacked"), ignore_errors=True)
 
 
 def _wanted(file: PublishedFile, archive: pathlib.Path, content: zipfile.ZipFile):

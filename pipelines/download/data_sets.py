@@ -1,9 +1,10 @@
 """A data set's files fetched and unpacked, one after another."""
 
+import filecmp
 import pathlib
 import shutil
 
-from pipelines.download.archives import unpack
+from pipelines.download.archives import forget, unpack
 from pipelines.download.catalogue import CATALOGUE, PublishedFile
 from pipelines.download.transfer import DownloadError, fetch
 from rgan_tf import locks
@@ -34,16 +35,24 @@ def download(dataset: str, output: pathlib.Path, mirror: str, keep: bool, stall:
             whole = fetch(file, address_of(file, mirror), work, stall, wait)
             if file.members:
                 unpack(file, whole, output)
-            elif (output / file.folder / file.name).exists():
-                raise DownloadError(
-                    f"{output / file.folder / file.name} is there already; move it away and run the command again."
-                )
             else:
-                shutil.copyfile(whole, output / file.folder / file.name)
+                _copy(whole, output / file.folder / file.name)
             done.touch()
+            forget(whole)
             if not keep:
                 whole.unlink()
     print(f"{output} has the files of {dataset}: data.source_dir={output}")
+
+
+def _copy(whole: pathlib.Path, place: pathlib.Path) -> None:
+    """Puts a file that is no archive in its place; one that is there must be the same."""
+    if place.exists():
+        if not filecmp.cmp(whole, place, shallow=False):
+            raise DownloadError(f"{place} is there already; move it away and run the command again.")
+        return
+    beside = place.with_name(f"{place.name}.partial")
+    shutil.copyfile(whole, beside)
+    beside.rename(place)
 
 
 def _check_room(file: PublishedFile, work: pathlib.Path) -> None:

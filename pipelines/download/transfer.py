@@ -7,6 +7,7 @@ asked for only of the same one. `requests` does the talking.
 import hashlib
 import json
 import pathlib
+import re
 import time
 from typing import Optional
 
@@ -62,6 +63,8 @@ def fetch(file: PublishedFile, address: str, folder: pathlib.Path, stall: float,
                     "kept; run the command again to go on, or name another place with --mirror."
                 ) from error
             time.sleep(min(wait * 2**tries, _LONGEST_WAIT))
+        except OSError as error:
+            raise DownloadError(f"{part} cannot be written: {error.strerror}; what has come of it is kept.") from error
     _compare(file, address, part)
     part.rename(whole)
     _said(part).unlink(missing_ok=True)
@@ -115,12 +118,11 @@ def _fetch_rest(file: PublishedFile, address: str, part: pathlib.Path, stall: fl
 def _announced(answer: requests.Response, start: int) -> Optional[int]:
     """The whole file's size by an answer's headers."""
     if answer.status_code == 206:
-        sent_from, _, total = (
-            answer.headers.get("Content-Range", "").removeprefix("bytes ").replace("-", "/").split("/")
-        )
-        if int(sent_from) != start:
-            raise _Busy(f"the server sent bytes from {sent_from} where those from {start} were asked for")
-        return int(total) if total.isdigit() else None
+        said = answer.headers.get("Content-Range", "")
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", said)
+        if not found or int(found[1]) != start:
+            raise _Busy(f"the server sent {said or 'some part'} where bytes from {start} were asked for")
+        return None if found[2] == "*" else int(found[2])
     length = answer.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
 

@@ -43,8 +43,8 @@ class ScannSearch(CandidateSearch):
     """ScaNN: a tree over many points, quantized scores of those in a few leaves, true distances for the best of them.
 
     Its parameters are the cheapest of a grid that reach the wanted recall on a sample of the points, by a cost that
-    counts points and not seconds: two builds choose the same. The tree's k-means starts by k-means++, which ScaNN draws
-    from a fixed seed; its default start has none, so that two builds would find different neighbours.
+    counts points and not seconds: two builds choose the same. The tree's k-means starts by k-means++, with which builds
+    agree; its default start has no seed, so that two builds would find different neighbours.
     """
 
     def __init__(self, points, query_batch=1024, k=32, wanted_recall=0.99):

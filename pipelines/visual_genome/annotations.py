@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 from pipelines import json_lists
-from pipelines.records import SourceError
+from pipelines.records import SourceError, source_folder
 
 FOLDERS = ("VG_100K", "VG_100K_2")
 FILES = ("image_data.json", "objects.json", "relationships.json", "object_alias.txt", "relationship_alias.txt")
@@ -57,17 +57,8 @@ def check_layout(source_dir: str) -> pathlib.Path:
     Raises:
       SourceError: naming everything that is not there.
     """
-    if not source_dir:
-        raise SourceError("data.source_dir is empty; it must name the folder with Visual Genome's files.")
-    root = pathlib.Path(source_dir).expanduser()
     expected = [*FILES, *(f"{folder}/" for folder in FOLDERS)]
-    missing = [name for name in expected if not (root / name).exists()]
-    if missing:
-        raise SourceError(
-            f"{root} does not have Visual Genome's files: {', '.join(missing)} not found. Expected there are "
-            f"{', '.join(expected)}."
-        )
-    return root
+    return source_folder(source_dir, "Visual Genome's", expected, ", ".join(expected))
 
 
 def read_images(root: pathlib.Path, problems: Counter) -> dict[int, Image]:

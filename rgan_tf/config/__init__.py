@@ -12,12 +12,12 @@ estimate.py   memory and disk that an experiment takes
 
 from rgan_tf.config.bounds import ConfigError
 from rgan_tf.config.checks import validate
+from rgan_tf.config.data_fields import DataConfig, VisualGenomeConfig
 from rgan_tf.config.estimate import MemoryEstimate, estimate_memory
 from rgan_tf.config.fields import (
     LOSS_TERMS,
     CandidatesConfig,
     CooccurrenceConfig,
-    DataConfig,
     DiscriminatorsConfig,
     EvaluationConfig,
     ExperimentConfig,
@@ -32,7 +32,6 @@ from rgan_tf.config.fields import (
     RetrievalConfig,
     RuntimeConfig,
     TrainingConfig,
-    VisualGenomeConfig,
 )
 from rgan_tf.config.files import load_config, save_config
 

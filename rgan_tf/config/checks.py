@@ -10,9 +10,9 @@ from official.modeling import hyperparams
 
 from rgan_tf.config import bounds, kinds, sizes
 from rgan_tf.config.bounds import ConfigError
+from rgan_tf.config.data_fields import DataConfig
 from rgan_tf.config.fields import (
     LOSS_TERMS,
-    DataConfig,
     ExperimentConfig,
     InDomainConfig,
     RuntimeConfig,

@@ -253,8 +253,14 @@ class StageRunner:
         """Batches of scenes, from one on: of all recorded objects of the training split; of the others', of the scene
         graphs that are drawn of them."""
         source = artifacts.scene_source(self.workspace, self.config, split, whole=split == "train")
-        encode = tf.function(lambda batch: encode_graph(encoder, batch).object_features, reduce_retracing=True)
-        for batch in input_pipeline.graph_batches(source, self.config.graph_encoder.training.batch_size, start):
+        batches = input_pipeline.graph_batches(source, self.config.graph_encoder.training.batch_size, start)
+
+        # One trace for all batches, the smaller last one included.
+        @tf.function(input_signature=[batches.element_spec])
+        def encode(batch):
+            return encode_graph(encoder, batch).object_features
+
+        for batch in batches:
             columns = (encode(batch), batch["objects"], batch["object_mask"], batch["object_index"])
             yield [GraphFeatures(*row) for row in zip(*(column.numpy() for column in columns))]
 

@@ -60,6 +60,12 @@ def test_stored_lists_of_an_exact_workspace_are_found_again(tiny_workspace, spli
         assert 0.9 < scores["scann"].mean <= 1.0 and scores["scann"].count == scores["stored"].count
 
 
+def test_the_library_of_the_configuration_is_measured(tiny_workspace):
+    config = tiny_workspace.trained_config()
+    config.candidates.backend = "faiss"
+    assert set(candidate_recall(tiny_workspace, config, "test")) == {"stored", "faiss"}
+
+
 def test_the_sample_is_a_function_of_its_seed(tiny_workspace):
     config = tiny_workspace.trained_config()
     source = artifacts.scene_source(tiny_workspace, config, "train")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from neighbours import brute_force, clustered, recall
 
-from pipelines.prefilter import scann_search, search
+from pipelines.prefilter import planned_search, search
 from pipelines.prefilter.candidates import RecallError, SearchSettings, find_candidates, make_search
 from pipelines.prefilter.scann_search import ScannSearch
 from pipelines.prefilter.search import ExactSearch, nearest_of_sample, recall_of
@@ -79,8 +79,8 @@ def test_back_end_by_name():
         make_search(many[:15], SearchSettings("scann", brute_force_below=0)), ExactSearch
     )  # ScaNN needs 16.
     assert isinstance(make_search(many[:16], SearchSettings("scann", brute_force_below=0)), ScannSearch)
-    with pytest.raises(ValueError, match="'faiss'; it must be one of exact, scann"):
-        make_search(few, SearchSettings("faiss"))
+    with pytest.raises(ValueError, match="'annoy'; it must be one of exact, scann, faiss"):
+        make_search(few, SearchSettings("annoy"))
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_candidates_equal_brute_force_with_the_own_scene_left_out(seed, patches,
     np.testing.assert_array_equal(found, expected_candidates(bank, features, categories, excluded, k))
 
 
-@pytest.mark.parametrize("query_batch", [16, 1024])
-def test_scann_candidates_keep_category_and_scene_apart_and_are_filled(query_batch):
+@pytest.mark.parametrize("library, query_batch", [("scann", 16), ("scann", 1024), ("faiss", 1024)])
+def test_candidates_of_libraries_keep_category_and_scene_apart_and_are_filled(library, query_batch):
     rng = np.random.default_rng(9)
     patches = 6000
     bank = types.SimpleNamespace(
@@ -141,9 +141,9 @@ def test_scann_candidates_keep_category_and_scene_apart_and_are_filled(query_bat
     )
     asked = rng.choice(patches, 150, replace=False)
     categories, own = bank.category[asked], bank.scene_index[asked]
-    scann = SearchSettings("scann", query_batch, brute_force_below=1000)
+    approximate = SearchSettings(library, query_batch, brute_force_below=1000)
     arguments = (bank, bank.graph_feature[asked], categories, own, 32)
-    found = find_candidates(*arguments, scann, progress=False).rows
+    found = find_candidates(*arguments, approximate, progress=False).rows
     # Every category has more than 32 patches outside every scene.
     assert (found >= 0).all()
     assert (bank.category[found] == categories[:, None]).all()
@@ -153,7 +153,7 @@ def test_scann_candidates_keep_category_and_scene_apart_and_are_filled(query_bat
     assert recall(found, exact) >= 0.98
     few = categories == 3
     np.testing.assert_array_equal(found[few], exact[few])
-    again = find_candidates(*arguments, scann, progress=False).rows
+    again = find_candidates(*arguments, approximate, progress=False).rows
     np.testing.assert_array_equal(again, found)
 
 
@@ -191,7 +191,7 @@ def test_the_recall_of_a_build_is_that_of_brute_force():
 def test_too_low_a_recall_is_an_error_with_its_mend(monkeypatch):
     bank = large_bank(np.random.default_rng(22))
     # A plan that rescores too little.
-    monkeypatch.setattr(scann_search, "_grid", lambda leaves, points, k: [(0, k)])
+    monkeypatch.setattr(planned_search, "_grid", lambda leaves, points, k: [(0, k)])
     arguments = (bank, bank.graph_feature[:300], [1] * 300, [-1] * 300, 20)
     found = find_candidates(*arguments, SearchSettings(min_recall=0.0), progress=False)
     assert found.searches[0].recall < 0.99

@@ -4,12 +4,16 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from pipelines.prefilter.scann_search import LEAST_POINTS, ScannPlan, ScannSearch
+from pipelines.prefilter.faiss_search import FaissSearch
+from pipelines.prefilter.planned_search import SearchPlan
+from pipelines.prefilter.scann_search import ScannSearch
 from pipelines.prefilter.search import ExactSearch, nearest_of_sample, recall_of
 from rgan_tf.errors import UserError
 from rgan_tf.progress import progress_bar
 
-BACKENDS = ("exact", "scann")
+# Those that search approximately.
+LIBRARIES = {"scann": ScannSearch, "faiss": FaissSearch}
+BACKENDS = ("exact", *LIBRARIES)
 # Queries of a category by which its recall is measured.
 _MEASURED = 256
 
@@ -21,8 +25,8 @@ class RecallError(UserError):
 class SearchSettings(NamedTuple):
     """How candidates are searched.
 
-    backend: "scann" or "exact". query_batch: queries searched at once. brute_force_below: categories with fewer patches
-    are searched exhaustively by "scann" too. min_recall: share of the nearest patches that must be found in every
+    backend: one of `BACKENDS`. query_batch: queries searched at once. brute_force_below: categories with fewer patches
+    are searched exhaustively by every back end. min_recall: share of the nearest patches that must be found in every
     category.
     """
 
@@ -35,13 +39,14 @@ class SearchSettings(NamedTuple):
 class CategorySearch(NamedTuple):
     """How a category was searched, where that was not exhaustively.
 
-    category: its id. patches: in the bank. plan: ScaNN's. recall: of `measured` queries, at the number of neighbours
-    that were asked for.
+    category: its id. patches: in the bank. library: that searched. plan: how. recall: of `measured` queries, at the
+    number of neighbours that were asked for.
     """
 
     category: int
     patches: int
-    plan: ScannPlan
+    library: str
+    plan: SearchPlan
     recall: float
     measured: int
 
@@ -55,12 +60,13 @@ class Candidates(NamedTuple):
 
 
 def make_search(points, settings, k=32):
-    """The way to search by name; "scann" searches few points, or fewer than it needs, exhaustively."""
+    """The way to search by name; few points, or fewer than a library needs, are searched exhaustively."""
     if settings.backend not in BACKENDS:
         raise ValueError(f"The candidate back end is {settings.backend!r}; it must be one of {', '.join(BACKENDS)}.")
-    if settings.backend == "exact" or len(points) < max(settings.brute_force_below, LEAST_POINTS):
+    library = LIBRARIES.get(settings.backend)
+    if library is None or len(points) < max(settings.brute_force_below, library.least_points):
         return ExactSearch(points, settings.query_batch)
-    return ScannSearch(points, settings.query_batch, k, settings.min_recall)
+    return library(points, settings.query_batch, k, settings.min_recall)
 
 
 def find_candidates(
@@ -127,16 +133,16 @@ def _measure(search, category, points, queries, k):
     sample = queries[np.unique(np.linspace(0, len(queries) - 1, _MEASURED).astype(int))]
     k = min(k, len(points))
     recall = recall_of(points, sample, search.search(sample, k), nearest_of_sample(points, sample, k))
-    return CategorySearch(int(category), len(points), search.plan, recall, len(sample))
+    return CategorySearch(int(category), len(points), search.library, search.plan, recall, len(sample))
 
 
 def _check(found, settings, k, names):
     if found.recall < settings.min_recall:
         name = f"{names[found.category]!r}" if names else str(found.category)
         raise RecallError(
-            f"Of the {k} nearest patches ScaNN finds {found.recall:.3f} in category {name} ({found.patches} patches, "
-            f"{found.measured} queries), and candidates.min_recall is {settings.min_recall}; lower it, or search this "
-            f"category exhaustively with candidates.brute_force_below above {found.patches}."
+            f"Of the {k} nearest patches {found.library} finds {found.recall:.3f} in category {name} "
+            f"({found.patches} patches, {found.measured} queries), and candidates.min_recall is {settings.min_recall}; "
+            f"lower it, or search this category exhaustively with candidates.brute_force_below above {found.patches}."
         )
 
 

@@ -68,15 +68,16 @@ class PatchBankConfig(hyperparams.Config):
 class CandidatesConfig(hyperparams.Config):
     """Prefiltering of the bank by graph features (paper section 3.2)."""
 
-    backend: Annotated[str, OneOf(("scann", "exact"))] = "scann"
+    # "faiss" needs rgan-tf[search]; docs/prefilter.md compares the two.
+    backend: Annotated[str, OneOf(("scann", "faiss", "exact"))] = "scann"
     # Candidates kept on disk for an object, and how many of them, drawn afresh each step, training looks at.
     k_max: Annotated[int, Integer(1, 4096)] = 32
     k_train: Annotated[int, Integer(1, 4096)] = 8
-    # Queries searched at once: bounds the memory of both back ends.
+    # Queries searched at once: bounds the memory of every back end.
     query_batch: Annotated[int, Integer(1, 10**7)] = 1024
-    # Categories with fewer patches than this, or than ScaNN needs, are searched exhaustively by its back end too.
+    # Categories with fewer patches than this, or than a library needs, are searched exhaustively by every back end.
     brute_force_below: Annotated[int, Integer(0, kinds.INT32)] = 2000
-    # Share of the k_max nearest patches that ScaNN must find in every category that it searches; else the stage fails.
+    # Share of the k_max nearest patches that a library must find in each category that it searches; else the stage fails.
     min_recall: Annotated[float, Number(0.0, 1.0)] = 0.99
 
 

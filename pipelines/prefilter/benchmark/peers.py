@@ -46,7 +46,7 @@ def ours(points: np.ndarray, k: int, wanted: float) -> Iterator[Setting]:
     search = ScannSearch(points, k=k, wanted_recall=wanted)
     plan = search.plan
     yield Setting(
-        f"{plan.searched} of {plan.leaves} leaves, {plan.rescored} rescored", lambda queries: search.search(queries, k)
+        f"{plan.searched} of {plan.cells} leaves, {plan.rescored} rescored", lambda queries: search.search(queries, k)
     )
 
 

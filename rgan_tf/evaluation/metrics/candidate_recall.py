@@ -1,8 +1,9 @@
 """What approximate search costs: the share of the exact nearest candidates that are among those found.
 
 The queries are the objects of scenes sampled from a split by a seed. Two lists are compared with the exact one: the
-stored list, by which the workspace's model was trained and is evaluated, and ScaNN's own answer. They differ because
-`candidates.brute_force_below` has small categories searched exhaustively, and by what was removed from the bank since.
+stored list, by which the workspace's model was trained and is evaluated, and the own answer of the library that the
+configuration names (ScaNN where it names none). They differ because `candidates.brute_force_below` has small categories
+searched exhaustively, and by what was removed from the bank since.
 """
 
 from typing import NamedTuple
@@ -12,8 +13,7 @@ import tensorflow as tf
 
 from pipelines.input_pipeline import FIXED_EPOCH, SceneSource
 from pipelines.patch_bank.bank import PatchBank, candidate_lists
-from pipelines.prefilter.candidates import SearchSettings, find_candidates
-from pipelines.prefilter.scann_search import LEAST_POINTS
+from pipelines.prefilter.candidates import LIBRARIES, SearchSettings, find_candidates
 from rgan_tf import config as config_lib
 from rgan_tf.evaluation.metrics.averages import EvaluationError, SceneAverage, Score
 from rgan_tf.models.graph_encoder import GraphEncoder
@@ -96,7 +96,7 @@ def sample_queries(source: SceneSource, encoder: GraphEncoder, scenes: int, seed
 def search(
     bank: PatchBank, queries: Queries, own_scenes: bool, config: config_lib.CandidatesConfig, backend: str
 ) -> np.ndarray:
-    """Candidates int32 [S, N, k_max] of the queries; "scann" searches every category with it that is large enough.
+    """Candidates int32 [S, N, k_max] of the queries; a library searches every category that is large enough for it.
 
     Args:
       bank: the patches.
@@ -115,7 +115,7 @@ def search(
         scene[mask],
         config.k_max,
         # Whatever it finds is measured.
-        SearchSettings(backend, config.query_batch, LEAST_POINTS, min_recall=0.0),
+        SearchSettings(backend, config.query_batch, brute_force_below=0, min_recall=0.0),
         progress=False,
     ).rows
     return rows
@@ -134,7 +134,8 @@ def candidate_recall(
       seed: of the sample.
 
     Returns:
-      "stored", of the workspace's lists, and "scann", of ScaNN in every category that has the 16 patches it needs.
+      "stored", of the workspace's lists, and "scann" or "faiss", of that library in every category that has the
+      patches it needs.
 
     Raises:
       WorkspaceError: a stage is missing.
@@ -148,9 +149,10 @@ def candidate_recall(
     encoder = artifacts.pretrained_graph_encoder(workspace, config)
     queries = sample_queries(source, encoder, scenes, seed, config.graph_encoder.training.batch_size)
     exact = search(bank, queries, split == "train", config.candidates, "exact")
+    library = config.candidates.backend if config.candidates.backend in LIBRARIES else "scann"
     found = {
         "stored": np.where(queries.mask[..., None], lists[queries.scene_index[:, None], queries.places], -1),
-        "scann": search(bank, queries, split == "train", config.candidates, "scann"),
+        library: search(bank, queries, split == "train", config.candidates, library),
     }
     scores = {}
     for name, rows in found.items():

@@ -28,4 +28,5 @@ MEANINGS = {
     "candidate_recall_stored": "Share of the truly nearest patches that the stored candidate lists hold: higher is "
     "better; below 1 the prefilter loses some.",
     "candidate_recall_scann": "The same for ScaNN in every category, also in those that are searched exhaustively.",
+    "candidate_recall_faiss": "The same for FAISS in every category, also in those that are searched exhaustively.",
 }

@@ -1,0 +1,118 @@
+"""Approximate search whose parameters are found on a sample of the points themselves; whose library it is, is open."""
+
+import abc
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.prefilter.search import CandidateSearch, nearest_of_sample, recall_of, square_distances
+
+# Queries whose neighbours' features fit into a processor's cache while they are put in order.
+_ORDERED_AT_ONCE = 64
+# Points by which parameters are chosen.
+_SAMPLE = 512
+# Rescoring a point, whose features lie anywhere in memory, costs about as much as hashing so many in a row.
+_RESCORING = 20
+# How many of the hashed scores are followed by true distances: as multiples of k, and as numbers.
+_RESCORED_TIMES, _RESCORED = (1.5, 2, 3, 4, 8, 16, 32), (64, 128, 256, 512, 1024, 2048, 4096)
+
+
+class SearchPlan(NamedTuple):
+    """How a library searches.
+
+    cells: into which its k-means parts the points, 0 for none. searched: cells that a query looks into. rescored:
+    points for which the true distance is computed. recall: of the sample that this was chosen by.
+    """
+
+    cells: int
+    searched: int
+    rescored: int
+    recall: float
+
+
+class PlannedSearch(CandidateSearch):
+    """Cells of near points, codes for those in a few cells, true distances for the best of them.
+
+    The parameters are the cheapest of a grid that reach the wanted recall on a sample of the points, by a cost that
+    counts points and not seconds: two builds choose the same.
+    """
+
+    # The library's name, for errors; and the points that it needs.
+    library: str
+    least_points: int
+
+    def __init__(self, points, query_batch=1024, k=32, wanted_recall=0.99):
+        """Builds and chooses.
+
+        Args:
+          points: float32 [M, D], M at least `least_points`.
+          query_batch: as of `CandidateSearch`.
+          k: neighbours that will be asked for; more are found too, with a recall that nobody chose.
+          wanted_recall: of the sample, in [0, 1].
+        """
+        super().__init__(points, query_batch)
+        if len(self._points) < self.least_points:
+            raise ValueError(
+                f"{self.library} was given {len(self._points)} points; it needs {self.least_points} or more, search "
+                "fewer exhaustively."
+            )
+        cells = self._build()
+        self.plan = self._choose(cells, min(k, len(self._points)), wanted_recall)
+
+    @abc.abstractmethod
+    def _build(self):
+        """Builds the library's index of the points, equal in every build, and returns its number of cells."""
+
+    @abc.abstractmethod
+    def _found(self, queries, k, searched, rescored):
+        """Rows int64 [Q, k] of queries float32 [Q, D] in any order, -1 where the cells hold fewer points."""
+
+    def _choose(self, cells, k, wanted_recall):
+        """The cheapest plan that reaches somewhat more than is wanted, for a sample is not what will be asked."""
+        rows = np.unique(np.linspace(0, len(self._points) - 1, _SAMPLE).astype(int))
+        sample = self._points[rows]
+        # A point is nearest to itself, which is no merit: it is left out on both sides.
+        one_more = min(k + 1, len(self._points))
+        exact = _without(nearest_of_sample(self._points, sample, one_more), rows)
+        enough = wanted_recall + (1 - wanted_recall) / 4
+        plan = None
+        for searched, rescored in _grid(cells, len(self._points), k):
+            found = _without(self._found(sample, one_more, searched, rescored), rows)
+            plan = SearchPlan(cells, searched, rescored, recall_of(self._points, sample, found, exact))
+            if plan.recall >= enough:
+                break
+        return plan
+
+    def is_exact(self):
+        """False."""
+        return False
+
+    def _search_block(self, queries, k):
+        found = self._found(queries, k, self.plan.searched, self.plan.rescored)
+        for start in range(0, len(queries), _ORDERED_AT_ONCE):
+            rows = found[start : start + _ORDERED_AT_ONCE]
+            far = square_distances(self._points, queries[start : start + _ORDERED_AT_ONCE], rows)
+            order = np.lexsort((rows, np.where(rows < 0, np.inf, far)), axis=-1)
+            found[start : start + _ORDERED_AT_ONCE] = np.take_along_axis(rows, order, 1)
+        return found.astype(np.int32)
+
+
+def _without(found, own):
+    """Rows int [Q, k] of neighbours int [Q, k + 1] without each query's own, or the last where that is missing."""
+    is_own = found == own[:, None]
+    return np.take_along_axis(found, np.argsort(is_own, axis=1, kind="stable"), 1)[:, :-1]
+
+
+def _grid(cells, points, k):
+    """Pairs (cells searched, points rescored), the cheapest first; the last looks into all cells."""
+    steps = {round(2 ** (half / 2)) for half in range(2 * cells.bit_length())}
+    searched = sorted({min(step, cells) for step in steps}) if cells else [0]
+    rescored = {min(points, max(number, k)) for number in (*_RESCORED, *(math.ceil(f * k) for f in _RESCORED_TIMES))}
+
+    def cost(pair):
+        hashed = points * pair[0] / cells if cells else points
+        return hashed + cells + _RESCORING * pair[1]
+
+    return sorted(itertools.product(searched, rescored), key=cost)

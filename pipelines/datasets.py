@@ -2,12 +2,14 @@
 
 import pathlib
 import shutil
+from typing import TYPE_CHECKING, Optional
 
 import tensorflow_datasets as tfds
 
 from pipelines import photographs, records, relations
 from pipelines.coco_stuff import builder as coco_stuff
 from pipelines.coco_stuff.builder import CocoStuff, CocoStuffConfig
+from pipelines.scene_builder import SceneBuilder
 from pipelines.synthetic_scenes.builder import SyntheticScenes, SyntheticScenesConfig
 from pipelines.visual_genome import builder as visual_genome
 from pipelines.visual_genome.builder import VisualGenome, VisualGenomeConfig
@@ -15,10 +17,13 @@ from pipelines.visual_genome.protocol import Protocol
 from rgan_tf.config import DataConfig
 from rgan_tf.scene_graph import Vocabulary
 
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
 _PUBLISHED = {"coco_stuff": coco_stuff.PUBLISHED, "visual_genome": visual_genome.PUBLISHED}
 
 
-def make_builder(config: DataConfig, data_dir) -> tfds.core.GeneratorBasedBuilder:
+def make_builder(config: DataConfig, data_dir) -> SceneBuilder:
     """Returns the builder of the configured data set, whose records live (or will live) under `data_dir`.
 
     The directory below `data_dir` names the settings that shape the records, so data sets of different settings never
@@ -53,13 +58,18 @@ def make_builder(config: DataConfig, data_dir) -> tfds.core.GeneratorBasedBuilde
     )
 
 
-def prepare(builder: tfds.core.GeneratorBasedBuilder) -> None:
+def prepare(builder: SceneBuilder, beam_options: Optional["PipelineOptions"] = None) -> None:
     """Writes the builder's records where they are not written yet.
 
-    What an earlier run that was killed found out about photographs is taken over.
+    What an earlier run that was killed found out about photographs is taken over; on Beam its runner sees to that.
+
+    Args:
+      builder: of `make_builder`.
+      beam_options: of `parse_beam_options`; None makes the records in this process. They are the same.
 
     Raises:
       SourceError: the source folder lacks what the builder reads, or no usable scene is left for a split.
+      BeamError: the pipeline failed.
     """
     if builder.is_prepared():
         return
@@ -67,11 +77,12 @@ def prepare(builder: tfds.core.GeneratorBasedBuilder) -> None:
         shutil.rmtree(left)
     # The builders show their own progress.
     tfds.disable_progress_bar()
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
+    builder.download_and_prepare(download_config=config)
     photographs.clean_up(builder)
 
 
-def vocabulary(builder: tfds.core.GeneratorBasedBuilder) -> Vocabulary:
+def vocabulary(builder: SceneBuilder) -> Vocabulary:
     """Object names of a prepared data set, and the predicates that are annotated in it or drawn for it.
 
     Raises:
@@ -84,7 +95,7 @@ def vocabulary(builder: tfds.core.GeneratorBasedBuilder) -> Vocabulary:
     return Vocabulary.from_names(names, builder.info.metadata.get(records.PREDICATES) or relations.PREDICATES)
 
 
-def source_report(builder: tfds.core.GeneratorBasedBuilder) -> list[str]:
+def source_report(builder: SceneBuilder) -> list[str]:
     """What a prepared data set made of its source.
 
     Returns:

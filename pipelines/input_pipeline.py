@@ -37,15 +37,18 @@ class SceneSource:
         """Number of scenes."""
         return self.builder.info.splits[self.split].num_examples
 
-    def records(self) -> tf.data.Dataset:
-        """(scene index, encoded record) in dataset order."""
+    def records(self, start: int = 0, stop: Optional[int] = None) -> tf.data.Dataset:
+        """(scene index, encoded record) in dataset order, from one scene to before another; all by default."""
+        end = self.size if stop is None else stop
+        if start >= end:
+            return self.records().take(0)
         records = self.builder.as_dataset(
-            split=self.split,
+            split=tfds.core.ReadInstruction(self.split, from_=start, to=end, unit="abs"),
             shuffle_files=False,
             decoders={"image": tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
-        return records.enumerate()
+        return records.enumerate(start)
 
     def parse(self, epoch: tf.Tensor, index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Pads one record, decodes its image and draws its scene graph for an epoch."""
@@ -210,19 +213,19 @@ def evaluation_batches(
 def graph_batches(source: SceneSource, batch_size: int, start: int = 0) -> tf.data.Dataset:
     """As `evaluation_batches`, without the images, which are not decoded; from a scene on."""
     fixed = tf.constant(FIXED_EPOCH, tf.int64)
-    records = source.records().skip(start)
+    records = source.records(start)
     scenes = records.map(lambda i, record: source.graph(fixed, i, record), num_parallel_calls=tf.data.AUTOTUNE)
     return _batched(scenes, batch_size, None, drop_remainder=False)
 
 
-def whole_scenes(source: SceneSource, start: int = 0) -> tf.data.Dataset:
-    """Records from one on, with their pictures decoded at their own size, several at once."""
+def whole_scenes(source: SceneSource, start: int = 0, stop: Optional[int] = None) -> tf.data.Dataset:
+    """Records from one to before another, with their pictures decoded at their own size, several at once."""
 
     def decode(index, record):
         image = tf.io.decode_image(record["image"], channels=3, expand_animations=False)
         return {**record, "image": image}
 
-    return source.records().skip(start).map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return source.records(start, stop).map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _batched(scenes: tf.data.Dataset, batch_size: int, reader: Optional[BankReader], drop_remainder: bool):

@@ -50,6 +50,11 @@ def clean_up(builder: tfds.core.DatasetBuilder) -> None:
         path.unlink()
 
 
+def key_stride(scenes: int) -> int:
+    """How far apart the keys of so many scenes lie, so that tensorflow-datasets' buckets are filled alike."""
+    return _KEY_RANGE // max(scenes, 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """What an examination found: whether the scene is of use, what was wrong, and each object's centroid (x, y)."""
@@ -100,7 +105,7 @@ def examples(
     Raises:
       SourceError: no scene is usable.
     """
-    stride = _KEY_RANGE // max(len(scenes), 1)
+    stride = key_stride(len(scenes))
     yielded = 0
     with open(journal, "a+", encoding="utf-8") as file:
         known = _known(file)

@@ -24,6 +24,7 @@ from pipelines import datasets, input_pipeline
 from pipelines.input_pipeline import BankReader, SceneSource
 from pipelines.patch_bank import writer
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
+from pipelines.patch_bank.cropping import cut_in_threads
 from rgan_tf import config as config_lib
 from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.ops.box_sampling import crop
@@ -121,7 +122,8 @@ def _write_random_bank(config: config_lib.ExperimentConfig, directory: pathlib.P
             scene = {"image": image, "image_id": str(index), "license": "", "objects": objects}
             yield scene, np.zeros((n, features), np.float32)
 
-    bank = writer.build(lambda start: scenes(), directory, count // n * n, side, features)
+    cuts_from = cut_in_threads(lambda start: scenes(), side)
+    bank = writer.build(cuts_from, directory, count // n * n, side, features)
     embeddings = random.normal(size=(len(bank), config.cooccurrence.encoder.feature_dim)).astype(np.float32)
     np.save(directory / EMBEDDINGS, embeddings)
 

@@ -8,6 +8,7 @@ from absl import flags
 
 from rgan_tf import commands  # isort: split
 
+from pipelines.beam_options import parse_beam_options
 from rgan_tf import config as config_lib
 from rgan_tf import preflight
 from rgan_tf.training import runtime
@@ -18,10 +19,10 @@ from rgan_tf.workspace import STAGES, Workspace
 def main() -> None:
     """Applies the runtime configuration and runs the stages."""
     given = flags.FLAGS
-    config = configuration(given)
+    config, beam_options = configuration(given), parse_beam_options(given.beam_pipeline_options)
     workspace, strategy = Workspace(given.workspace), runtime.prepare(config.runtime)
     preflight.check(config, workspace, [given.stage] if given.stage else list(STAGES), strategy)
-    StageRunner(workspace, config, strategy, given.profile_steps).run(given.stage)
+    StageRunner(workspace, config, strategy, given.profile_steps, beam_options).run(given.stage)
 
 
 def configuration(given) -> config_lib.ExperimentConfig:
@@ -49,4 +50,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("worker_hosts", "", "All workers as host:port,host:port; sets runtime.worker_hosts.")
     flags.DEFINE_integer("task_index", -1, "This process's place among them, from 0; sets runtime.task_index.")
     flags.DEFINE_string("profile_steps", "", "First and last step of the main training to trace, e.g. 10,15.")
+    flags.DEFINE_string(
+        "beam_pipeline_options",
+        "",
+        "Makes records and crops on Apache Beam, e.g. runner=DirectRunner,direct_num_workers=2; see docs/data.md.",
+    )
     commands.run(main)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.patch_bank.bank import MANIFEST, PatchBank, PatchBankError, StoredRows
-from pipelines.patch_bank.cropping import crop_patch
+from pipelines.patch_bank.cropping import crop_patch, cut_in_threads, cut_scene
 from pipelines.patch_bank.writer import PatchBankWriter, build
 
 
@@ -30,9 +30,8 @@ def make_bank(directory, counts=(3, 0, 2, 5), patch_size=8, dim=6):
     scenes = [make_scene(rng, n, image_id=f"{i:012d}".encode(), license="é" * i) for i, n in enumerate(counts)]
     # Padded to more rows than objects, as the graph encoder gives them.
     features = [rng.normal(size=(max(counts) + 1, dim)).astype(np.float32) for _ in counts]
-    bank = build(
-        lambda start: list(zip(scenes, features))[start:], directory, sum(counts), patch_size, dim, progress=False
-    )
+    cuts_from = cut_in_threads(lambda start: list(zip(scenes, features))[start:], patch_size)
+    bank = build(cuts_from, directory, sum(counts), patch_size, dim, progress=False)
     return bank, scenes, features
 
 
@@ -157,12 +156,12 @@ def test_unfinished_banks_cannot_be_opened(tmp_path):
     scene = make_scene(np.random.default_rng(4), 2)
     with pytest.raises(RuntimeError, match="stop"):
         with PatchBankWriter(tmp_path, 2, 8, 6) as writer:
-            writer.add_scene(scene, np.zeros((2, 6)))
+            writer.add(cut_scene(writer.scenes, scene, 8), np.zeros((2, 6)))
             raise RuntimeError("stop")
     with pytest.raises(PatchBankError, match="no whole patch bank"):
         PatchBank.open(tmp_path)
     with pytest.raises(PatchBankError, match="2 of 5"):
-        build(lambda start: [(scene, np.zeros((2, 6)))], tmp_path, 5, 8, 6, progress=False)
+        build(cut_in_threads(lambda start: [(scene, np.zeros((2, 6)))], 8), tmp_path, 5, 8, 6, progress=False)
     with pytest.raises(PatchBankError, match="no whole patch bank"):
         PatchBank.open(tmp_path)
 
@@ -181,7 +180,7 @@ def killed_build(directory, scenes, features, stop, **sizes):
             yield scenes[index], features[index]
 
     with pytest.raises(Killed):
-        build(until, directory, save_every=2, progress=False, **sizes)
+        build(cut_in_threads(until, sizes["patch_size"]), directory, save_every=2, progress=False, **sizes)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 5, 29])
@@ -196,7 +195,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, stop):
         asked.append(start)
         return list(zip(scenes, features))[start:]
 
-    bank = build(rest, tmp_path / "bank", save_every=2, progress=False, **sizes)
+    bank = build(cut_in_threads(rest, 8), tmp_path / "bank", save_every=2, progress=False, **sizes)
     # Threads work ahead of what is added, so that a scene before the kill may be lost, but not many.
     assert asked[0] % 2 == 0 and stop - 40 <= asked[0] <= stop
     names = sorted(path.name for path in whole.directory.iterdir())
@@ -254,16 +253,16 @@ def broken(change):
 def test_values_that_cannot_be_a_patch_are_named(tmp_path, change, features, message):
     writer = PatchBankWriter(tmp_path, 2, 8, 6)
     with pytest.raises(PatchBankError, match=message) as error:
-        writer.add_scene(broken(change), np.zeros(features))
+        writer.add(cut_scene(writer.scenes, broken(change), 8), np.zeros(features))
     assert "Scene 0 (picture '000000000042')" in str(error.value)
 
 
 def test_more_patches_than_announced_is_an_error(tmp_path):
     writer = PatchBankWriter(tmp_path, 3, 8, 6)
     scene = make_scene(np.random.default_rng(6), 2)
-    writer.add_scene(scene, np.zeros((2, 6)))
+    writer.add(cut_scene(writer.scenes, scene, 8), np.zeros((2, 6)))
     with pytest.raises(PatchBankError, match="exceeds the 3 patches announced"):
-        writer.add_scene(scene, np.zeros((2, 6)))
+        writer.add(cut_scene(writer.scenes, scene, 8), np.zeros((2, 6)))
 
 
 @pytest.mark.parametrize("sizes", [(0, 8, 6), (2, 0, 6), (2, 8, 0)])
@@ -303,5 +302,5 @@ def test_patches_show_the_object(tmp_path):
     scene = make_scene(np.random.default_rng(7), 1)
     scene["image"] = np.asarray(image)
     scene["objects"]["box"] = np.array([[0.25, 0.25, 0.5, 0.75]], np.float32)
-    bank = build(lambda start: [(scene, np.zeros((1, 6)))], tmp_path, 1, 16, 6, progress=False)
+    bank = build(cut_in_threads(lambda start: [(scene, np.zeros((1, 6)))], 16), tmp_path, 1, 16, 6, progress=False)
     np.testing.assert_array_equal(bank.gather_patches([0]), np.broadcast_to([255, 0, 0], (1, 16, 16, 3)))

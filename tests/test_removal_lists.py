@@ -11,6 +11,7 @@ from removal_workspaces import copy_of, ids_file, state_of
 
 from pipelines.patch_bank import ledger, removal
 from pipelines.patch_bank.bank import PatchBank, PatchBankError
+from pipelines.patch_bank.cropping import cut_in_threads
 from pipelines.patch_bank.writer import build
 from rgan_tf import integrity
 from rgan_tf.workspace import Workspace
@@ -116,7 +117,7 @@ def test_the_same_crop_goes_under_every_id(tmp_path):
         objects = {"category": np.array([1, 2, 3]), "box": np.array([whole, part, whole], np.float32)}
         image = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
         scenes.append(({"image": image, "image_id": image_id, "license": "x", "objects": objects}, np.ones((3, 2))))
-    bank = build(lambda start: scenes, workspace.root / "patch_bank", 6, 8, 2, progress=False)
+    bank = build(cut_in_threads(lambda start: scenes, 8), workspace.root / "patch_bank", 6, 8, 2, progress=False)
     (workspace.root / "patch_bank" / "manifest.json").write_text("{}")
     report = removal.remove(workspace, ids_file(workspace, [5]))
     assert bank.category.tolist() == [1, 2, 3, 0, 2, 0]

@@ -5,14 +5,15 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
-from typing import Optional
+from typing import Any, Optional
 
 import tensorflow_datasets as tfds
 
 from pipelines import photographs, records
 from pipelines.coco_stuff import protocol, segmentation
+from pipelines.coco_stuff.scene import Scene, SceneObject
 from pipelines.records import SourceError
+from pipelines.scene_builder import PhotographBuilder
 
 NO_SEGMENTATION = "object without segmentation (box centre taken)"
 MALFORMED_SEGMENTATION = "object with malformed or empty segmentation (box centre taken)"
@@ -50,7 +51,7 @@ class CocoStuffConfig(tfds.core.BuilderConfig):
         self.name = f"{self.min_objects}to{self.max_objects}_objects_{digest}"
 
 
-class CocoStuff(tfds.core.GeneratorBasedBuilder):
+class CocoStuff(PhotographBuilder):
     """COCO photos with things and stuff, by sg2im's protocol; each record holds the JPEG file as it is."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -66,7 +67,7 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
+    def _split_generators(self, dl_manager) -> dict[str, Any]:
         config = self.builder_config
         root = protocol.check_layout(config.source_dir)
         rules = protocol.Protocol(config.min_object_area, config.min_objects, config.max_objects, config.require_stuff)
@@ -74,6 +75,7 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
         names = protocol.object_names(protocol.merge_categories(train.categories, val.categories, "the val2017 files"))
         self.info.metadata[records.OBJECT_NAMES] = names
         self.info.metadata[records.SELECTION] = {"train2017": dict(train.selection), "val2017": dict(val.selection)}
+        self.info.metadata[records.PROBLEMS] = {"train2017": dict(train.problems), "val2017": dict(val.problems)}
         scenes = {
             "train": train.scenes,
             "validation": val.scenes[: config.validation_images],
@@ -81,11 +83,11 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
         }
         self._check_splits(scenes, len(val.scenes))
         ids = {name: index for index, name in enumerate(names, start=1)}
-        problems = {"train": train.problems, "validation": val.problems, "test": val.problems}
         sources = photographs.state_of(root / "annotations" / name for name in protocol.FILES)
-        return {split: self._generate_examples(split, scenes[split], ids, problems[split], sources) for split in scenes}
+        to_record = functools.partial(_to_record, ids=ids)
+        return {split: self._photographs(split, scenes[split], _examine, to_record, sources) for split in scenes}
 
-    def _check_splits(self, scenes: dict[str, list[protocol.Scene]], in_val: int) -> None:
+    def _check_splits(self, scenes: dict[str, list[Scene]], in_val: int) -> None:
         if not scenes["train"]:
             raise SourceError(f"{self.builder_config.source_dir}: no image of train2017 passes the protocol.")
         if not scenes["validation"] or not scenes["test"]:
@@ -94,17 +96,13 @@ class CocoStuff(tfds.core.GeneratorBasedBuilder):
                 "pass the protocol; choose a number above 0 and below that, so that validation and test both get some."
             )
 
-    def _generate_examples(
-        self, split: str, scenes: list[protocol.Scene], ids: dict[str, int], problems: Counter, sources: str
-    ) -> Iterator[tuple[int, dict]]:
-        """Yields the scenes in order; whatever is wrong with one is counted in `problems`."""
-        journal = photographs.journal(self, split, sources)
-        to_record = functools.partial(_to_record, ids=ids)
-        yield from photographs.examples(split, scenes, _examine, to_record, problems, journal)
-        self.info.metadata[records.PROBLEMS]["train2017" if split == "train" else "val2017"] = dict(problems)
+    def _note_problems(self, split: str, problems: Counter) -> None:
+        part = "train2017" if split == "train" else "val2017"
+        noted = self.info.metadata[records.PROBLEMS]
+        noted[part] = dict(Counter(noted[part]) + problems)
 
 
-def _examine(scene: protocol.Scene) -> photographs.Finding:
+def _examine(scene: Scene) -> photographs.Finding:
     fault = photographs.fault_of(scene.path, scene.height, scene.width)
     if fault:
         return photographs.Finding(False, (fault,))
@@ -112,7 +110,7 @@ def _examine(scene: protocol.Scene) -> photographs.Finding:
     return photographs.Finding(True, tuple(filter(None, problems)), centroids)
 
 
-def _to_record(scene: protocol.Scene, finding: photographs.Finding, ids: dict[str, int]) -> dict:
+def _to_record(scene: Scene, finding: photographs.Finding, ids: dict[str, int]) -> dict:
     objects = [
         {"category": ids[item.category], "box": item.box, "centroid": centroid}
         for item, centroid in zip(scene.objects, finding.centroids)
@@ -126,7 +124,7 @@ def _to_record(scene: protocol.Scene, finding: photographs.Finding, ids: dict[st
     }
 
 
-def _centroid(item: protocol.SceneObject, scene: protocol.Scene) -> tuple[tuple[float, float], Optional[str]]:
+def _centroid(item: SceneObject, scene: Scene) -> tuple[tuple[float, float], Optional[str]]:
     """Centroid of the object's mask, or the centre of its box where there is no usable mask, and why."""
     centre = ((item.box[0] + item.box[2]) / 2, (item.box[1] + item.box[3]) / 2)
     try:

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Any, Optional
 
 from pipelines import json_lists
+from pipelines.coco_stuff.scene import Scene, SceneObject
 from pipelines.records import SourceError, source_folder
 
 PARTS = ("train", "val")
@@ -39,31 +40,6 @@ class Protocol:
     min_objects: int = 3
     max_objects: int = 8
     require_stuff: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class SceneObject:
-    """One annotated object: its category's name, its box in fractions of the image, its segmentation as JSON.
-
-    Text takes a tenth of the memory that the file's lists of numbers would.
-    """
-
-    category: str
-    box: tuple[float, float, float, float]
-    segmentation: bytes
-
-
-@dataclasses.dataclass
-class Scene:
-    """One image and the objects that count."""
-
-    image_id: str
-    path: pathlib.Path
-    width: int
-    height: int
-    license: str
-    has_stuff: bool = False
-    objects: list[SceneObject] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass

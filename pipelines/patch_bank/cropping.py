@@ -1,25 +1,25 @@
 """Scenes cut into patches: checked, cropped and resized."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Callable, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from pipelines.ordered_threads import in_order
 from pipelines.patch_bank.bank import PatchBankError
 
 
 class CutScene(NamedTuple):
     """A scene as it goes into a bank.
 
-    image_id, license: text. category int [n]; boxes float32 [n, 4]; graph_features float32 [n, D_g]; patches uint8
-    [n, h, w, 3].
+    image_id, license: text. category int [n]; boxes float32 [n, 4]; patches uint8 [n, h, w, 3].
     """
 
     image_id: str
     license: str
     category: np.ndarray
     boxes: np.ndarray
-    graph_features: np.ndarray
     patches: np.ndarray
 
 
@@ -48,16 +48,14 @@ def _pixel_span(low, high, length):
     return start, max(int(np.floor(high * length + 0.5)), start + 1)
 
 
-def cut_scene(number, scene, graph_features, patch_size, graph_feature_dim):
+def cut_scene(number, scene, patch_size):
     """Checks a scene and crops its patches.
 
     Args:
       number: of the scene, for errors.
       scene: dict with "image" uint8 [H, W, 3], "image_id" and "license" (str or bytes), and "objects", a dict with
         "category" int [n] and "box" float [n, 4]. A scene without objects counts as a scene.
-      graph_features: float [N, D_g] with N >= n; rows past n are padding.
       patch_size: side of a patch in pixels.
-      graph_feature_dim: D_g.
 
     Raises:
       PatchBankError: on a value that cannot be a patch, naming scene and object.
@@ -65,25 +63,36 @@ def cut_scene(number, scene, graph_features, patch_size, graph_feature_dim):
     category = np.asarray(scene["objects"]["category"])
     boxes = np.asarray(scene["objects"]["box"], np.float32).reshape(-1, 4)
     image, image_id = np.asarray(scene["image"]), _text(scene["image_id"])
-    _check(f"Scene {number} (picture {image_id!r})", image, category, boxes, graph_features, graph_feature_dim)
+    _check(f"Scene {number} (picture {image_id!r})", image, category, boxes)
     patches = np.empty((len(category), patch_size, patch_size, 3), np.uint8)
     for index, box in enumerate(boxes):
         patches[index] = crop_patch(image, box, patch_size)
-    features = np.asarray(graph_features[: len(category)], np.float32)
-    return CutScene(image_id, _text(scene["license"]), category, boxes, features, patches)
+    return CutScene(image_id, _text(scene["license"]), category, boxes, patches)
 
 
-def _check(place, image, category, boxes, graph_features, graph_feature_dim):
+def cut_in_threads(
+    scenes_from: Callable[[int], Iterable[tuple[dict, np.ndarray]]], patch_size: int
+) -> Callable[[int], Iterator[tuple[CutScene, np.ndarray]]]:
+    """What `writer.build` takes, of scenes that are cut here.
+
+    Args:
+      scenes_from: called with a number of scenes; gives the pairs (scene, graph features) that come after so many, as
+        `cut_scene` takes scenes.
+      patch_size: side of a patch in pixels.
+    """
+
+    def cut(numbered):
+        number, (scene, graph_features) = numbered
+        return cut_scene(number, scene, patch_size), graph_features
+
+    return lambda start: in_order(cut, enumerate(scenes_from(start), start))
+
+
+def _check(place, image, category, boxes):
     if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
         raise PatchBankError(f"{place} has an image of {image.dtype}{list(image.shape)}; it must be uint8 [H, W, 3].")
     if len(boxes) != len(category):
         raise PatchBankError(f"{place} has {len(category)} categories but {len(boxes)} boxes; give one box an object.")
-    shape = np.shape(graph_features)
-    if len(shape) != 2 or shape[0] < len(category) or shape[1] != graph_feature_dim:
-        raise PatchBankError(
-            f"{place} has graph features of shape {list(shape)}; they must be [{len(category)} or more, "
-            f"{graph_feature_dim}]."
-        )
     for index, (identity, box) in enumerate(zip(category, boxes)):
         if identity < 1:
             raise PatchBankError(f"{place}, object {index} has category {identity}; categories start at 1.")

@@ -13,9 +13,8 @@ from typing import Callable
 
 import numpy as np
 
-from pipelines.ordered_threads import in_order
 from pipelines.patch_bank.bank import FORMAT_VERSION, MANIFEST, PatchBank, PatchBankError
-from pipelines.patch_bank.cropping import cut_scene
+from pipelines.patch_bank.cropping import CutScene
 from rgan_tf import integrity
 from rgan_tf.progress import progress_bar
 
@@ -113,26 +112,31 @@ class PatchBankWriter:
         sizes = {name: path.stat().st_size for name, path in self._paths.items()}
         integrity.write_json(self._directory / _SAVED, {"bank": self._bank, "sizes": sizes})
 
-    def cut(self, number, scene, graph_features):
-        """A scene cut to this bank's measures, by `cropping.cut_scene`; threads may do this for several at once."""
-        return cut_scene(number, scene, graph_features, self._patch_size, self._graph_feature_dim)
-
-    def add(self, cut):
+    def add(self, cut, graph_features):
         """Adds the next scene.
 
+        Args:
+          cut: a `cropping.CutScene`.
+          graph_features: float [N, D_g] with N at least its number of objects; rows past those are padding.
+
         Raises:
-          PatchBankError: on more patches than announced.
+          PatchBankError: on more patches than announced, or graph features of another shape.
         """
-        number = len(cut.category)
+        number, shape = len(cut.category), np.shape(graph_features)
+        place = f"Scene {self.scenes} (picture {cut.image_id!r})"
         if self._rows + number > self._count:
             raise PatchBankError(
-                f"Scene {self.scenes} (picture {cut.image_id!r}) exceeds the {self._count} patches announced; count "
-                "the objects of every scene."
+                f"{place} exceeds the {self._count} patches announced; count the objects of every scene."
+            )
+        if len(shape) != 2 or shape[0] < number or shape[1] != self._graph_feature_dim:
+            raise PatchBankError(
+                f"{place} has graph features of shape {list(shape)}; they must be [{number} or more, "
+                f"{self._graph_feature_dim}]."
             )
         self._append("patches", cut.patches)
         self._append("patch_crc32", np.array([zlib.crc32(patch.data) for patch in cut.patches], np.uint32))
         self._append("category", cut.category.astype(np.int32))
-        self._append("graph_feature", cut.graph_features)
+        self._append("graph_feature", np.asarray(graph_features[:number], np.float32))
         self._append("patch_id", np.arange(self._rows, self._rows + number, dtype=np.int64))
         self._append("scene_index", np.full(number, self.scenes, np.int32))
         self._append("object_index", np.arange(number, dtype=np.int32))
@@ -141,10 +145,6 @@ class PatchBankWriter:
         source = (cut.image_id, cut.license, number)
         self._files[_SOURCES].write(f"{json.dumps(source)}\n".encode())
         self._sources.append(source)
-
-    def add_scene(self, scene, graph_features):
-        """As `cut` and `add`."""
-        self.add(self.cut(self.scenes, scene, graph_features))
 
     def _append(self, name, values):
         self._files[name].write(np.ascontiguousarray(values).tobytes())
@@ -204,7 +204,7 @@ def _cut_to(path, size):
 
 
 def build(
-    scenes_from: Callable[[int], Iterable[tuple[dict, np.ndarray]]],
+    cuts_from: Callable[[int], Iterable[tuple[CutScene, np.ndarray]]],
     directory,
     count,
     patch_size,
@@ -215,8 +215,8 @@ def build(
     """Writes a whole bank, or the rest of one that an earlier run began in the same folder, and opens it.
 
     Args:
-      scenes_from: called with a number of scenes; gives the pairs (scene, graph features) that come after so many, as
-        `cropping.cut_scene` takes them.
+      cuts_from: called with a number of scenes; gives the pairs (cut scene, graph features) that come after so many:
+        of `cropping.cut_in_threads`, or crops that were made before.
       directory: as of PatchBankWriter, like the next three.
       count: number of patches.
       patch_size: side of a patch in pixels.
@@ -225,14 +225,12 @@ def build(
       progress: whether a bar is shown.
     """
     with PatchBankWriter(directory, count, patch_size, graph_feature_dim) as writer:
-        done = writer.scenes
-        cut = in_order(lambda given: writer.cut(given[0], *given[1]), enumerate(scenes_from(done), done))
         with progress_bar(
             total=count, initial=writer.patches, unit="patch", desc="patch bank", disable=not progress
         ) as bar:
-            for scene in cut:
-                writer.add(scene)
-                bar.update(len(scene.category))
+            for cut, graph_features in cuts_from(writer.scenes):
+                writer.add(cut, graph_features)
+                bar.update(len(cut.category))
                 if writer.scenes % save_every == 0:
                     writer.save()
     return PatchBank.open(directory)

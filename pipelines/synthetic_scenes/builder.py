@@ -1,14 +1,17 @@
 """tensorflow-datasets builder of the synthetic scenes."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from pipelines import records
+from pipelines import on_beam, records
+from pipelines.scene_builder import SceneBuilder
 from pipelines.synthetic_scenes.layout import CATEGORIES
 from pipelines.synthetic_scenes.scene import draw_scene
 from pipelines.synthetic_scenes.styles import STYLE_NAMES
@@ -49,7 +52,7 @@ class SyntheticScenesConfig(tfds.core.BuilderConfig):
         self.name = f"{self.image_size}px_{self.min_objects}to{self.max_objects}_objects_{digest}"
 
 
-class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
+class SyntheticScenes(SceneBuilder):
     """Drawn landscapes whose objects share a hidden style, which the scene graph does not name."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -64,27 +67,41 @@ class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-        return {split: self._generate_examples(split) for split in _SPLITS}
+    def _split_generators(self, dl_manager) -> dict[str, Any]:
+        """Scene `index` of a split depends on (seed, split, index) alone, wherever it is drawn."""
+        if not self.on_beam:
+            return {split: self._generate_examples(split) for split in _SPLITS}
+        config = self.builder_config
+        return {
+            split: on_beam.records_of(
+                on_beam.ranges(config.scenes[split]), functools.partial(_draw_part, config, split)
+            )
+            for split in _SPLITS
+        }
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
-        """Draws the scenes of a split; scene `index` depends on (seed, split, index) alone."""
         config = self.builder_config
-        ids = {name: index for index, name in enumerate(CATEGORIES, start=1)}
         for index in progress_bar(range(config.scenes[split]), desc=f"{split} scenes", unit="scene"):
-            rng = np.random.default_rng([config.seed, _SPLITS.index(split), index])
-            scene = draw_scene(rng, config.image_size, config.min_object_area, config.min_objects, config.max_objects)
-            objects = zip(scene.categories, scene.boxes, scene.centroids)
-            yield (
-                index,
-                {
-                    "image": _png(scene.image),
-                    "image_id": f"{split}_{index:06d}",
-                    "license": "",
-                    "style": scene.style,
-                    "objects": [{"category": ids[name], "box": box, "centroid": at} for name, box, at in objects],
-                },
-            )
+            yield index, _draw(config, split, index)
+
+
+def _draw_part(config: SyntheticScenesConfig, split: str, part: tuple[int, int]) -> Iterator[on_beam.Made]:
+    """Runs on Beam's machines."""
+    return (on_beam.Made((index, _draw(config, split, index))) for index in range(*part))
+
+
+def _draw(config: SyntheticScenesConfig, split: str, index: int) -> dict:
+    rng = np.random.default_rng([config.seed, _SPLITS.index(split), index])
+    scene = draw_scene(rng, config.image_size, config.min_object_area, config.min_objects, config.max_objects)
+    ids = {name: index for index, name in enumerate(CATEGORIES, start=1)}
+    objects = zip(scene.categories, scene.boxes, scene.centroids)
+    return {
+        "image": _png(scene.image),
+        "image_id": f"{split}_{index:06d}",
+        "license": "",
+        "style": scene.style,
+        "objects": [{"category": ids[name], "box": box, "centroid": at} for name, box, at in objects],
+    }
 
 
 def _png(image: np.ndarray) -> bytes:

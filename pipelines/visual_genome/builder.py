@@ -3,13 +3,15 @@
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from typing import Any
 
 import tensorflow_datasets as tfds
 
 from pipelines import photographs, records
 from pipelines.records import SourceError
+from pipelines.scene_builder import PhotographBuilder
 from pipelines.visual_genome import annotations, protocol
+from pipelines.visual_genome.scene import Scene
 from pipelines.visual_genome.splits import SPLITS, hash_splits, read_splits
 
 # What the published files give by the published split (Johnson et al. 2018, section 4).
@@ -38,7 +40,7 @@ class VisualGenomeConfig(tfds.core.BuilderConfig):
         self.name = f"{self.rules.min_objects}to{self.rules.max_objects}_objects_{split}_{digest}"
 
 
-class VisualGenome(tfds.core.GeneratorBasedBuilder):
+class VisualGenome(PhotographBuilder):
     """Photographs with annotated relations, by sg2im's protocol; each record holds the JPEG file as it is."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -54,7 +56,7 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
+    def _split_generators(self, dl_manager) -> dict[str, Any]:
         config = self.builder_config
         root = annotations.check_layout(config.source_dir)
         problems: Counter = Counter()
@@ -72,21 +74,18 @@ class VisualGenome(tfds.core.GeneratorBasedBuilder):
                     f"({dict(kept.selection[split])}); lower the bounds of data.visual_genome, or split otherwise."
                 )
         sources = photographs.state_of(root / name for name in annotations.FILES)
-        return {split: self._generate_examples(split, kept.scenes[split], sources) for split in SPLITS}
+        return {split: self._photographs(split, kept.scenes[split], _examine, _to_record, sources) for split in SPLITS}
 
-    def _generate_examples(self, split: str, scenes: list[protocol.Scene], sources: str) -> Iterator[tuple[int, dict]]:
-        problems: Counter = Counter()
-        journal = photographs.journal(self, split, sources)
-        yield from photographs.examples(split, scenes, _examine, _to_record, problems, journal)
+    def _note_problems(self, split: str, problems: Counter) -> None:
         self.info.metadata[records.PROBLEMS][split] = dict(problems)
 
 
-def _examine(scene: protocol.Scene) -> photographs.Finding:
+def _examine(scene: Scene) -> photographs.Finding:
     fault = photographs.fault_of(scene.path, scene.height, scene.width)
     return photographs.Finding(fault is None, () if fault is None else (fault,))
 
 
-def _to_record(scene: protocol.Scene, finding: photographs.Finding) -> dict:
+def _to_record(scene: Scene, finding: photographs.Finding) -> dict:
     """Nothing is known of a picture's licence; of objects nothing but the box, whose centre stands for the centroid."""
     objects = [
         {"category": category, "box": box, "centroid": (box[:2] + box[2:]) / 2}

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipelines.visual_genome import annotations
 from pipelines.visual_genome.annotations import AnnotatedObject, Image
+from pipelines.visual_genome.scene import Scene
 
 KEPT = "kept"
 SMALL_IMAGE = "image too small"
@@ -39,20 +40,6 @@ class Protocol:
     max_objects: int = 30
     min_relationships: int = 1
     max_relationships: int = 30
-
-
-@dataclasses.dataclass(frozen=True)
-class Scene:
-    """One image: category ids int [n] from 1, boxes float [n, 4] in fractions, triples int [r, 3] of (subject index,
-    predicate id from 1, object index)."""
-
-    image_id: str
-    path: pathlib.Path
-    width: int
-    height: int
-    categories: np.ndarray
-    boxes: np.ndarray
-    triples: np.ndarray
 
 
 @dataclasses.dataclass

@@ -77,7 +77,7 @@ class CandidatesConfig(hyperparams.Config):
     query_batch: Annotated[int, Integer(1, 10**7)] = 1024
     # Categories with fewer patches than this, or than a library needs, are searched exhaustively by every back end.
     brute_force_below: Annotated[int, Integer(0, kinds.INT32)] = 2000
-    # Share of the k_max nearest patches that a library must find in each category that it searches; else the stage fails.
+    # Share of the k_max nearest patches that a library must find in every category it searches; else the stage fails.
     min_recall: Annotated[float, Number(0.0, 1.0)] = 0.99
 
 

@@ -1,55 +1,41 @@
 """The stages in order: each makes its artifact of the workspace from those before it."""
 
-import itertools
 import pathlib
+import shutil
 from collections.abc import Iterator
-from typing import Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from pipelines import datasets, input_pipeline
 from pipelines.input_pipeline import BankReader, SceneSource
-from pipelines.patch_bank import removal, writer
+from pipelines.patch_bank import crops, removal, writer
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
+from pipelines.patch_bank.cropping import cut_in_threads
 from pipelines.prefilter.candidates import CategorySearch, SearchSettings, find_candidates
 from rgan_tf import config as config_lib
 from rgan_tf import locks
-from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.ops import pixels
 from rgan_tf.progress import progress_bar
 from rgan_tf.training import artifacts, loop, profiling, runtime
 from rgan_tf.training.cooccurrence import CooccurrenceTrainer
-from rgan_tf.training.graph_encoder import GraphEncoderTrainer, encode_graph
+from rgan_tf.training.graph_encoder import GraphEncoderTrainer
 from rgan_tf.training.panels import PanelWriter
 from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
+from rgan_tf.training.scene_features import SceneFeatures
 from rgan_tf.workspace import STAGES, Workspace, WorkspaceError
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 SPLITS = ("train", "validation", "test")
 _EMBEDDING_BATCH = 1024
 # About as many scenes go into the bank between two of its saved states.
 _SAVED_SCENES = 1024
-
-
-class GraphFeatures(NamedTuple):
-    """Of a scene's objects: features float32 [N, D], category ids int32 [N], mask bool [N], and places int32 [N] in the
-    record."""
-
-    features: np.ndarray
-    objects: np.ndarray
-    mask: np.ndarray
-    places: np.ndarray
-
-
-class Queries(NamedTuple):
-    """Objects that candidates are found for: scene int [M], features float32 [M, D], category ids int32 [M], and places
-    int32 [M] in their records."""
-
-    scene: np.ndarray
-    features: np.ndarray
-    objects: np.ndarray
-    places: np.ndarray
+# Folder within the bank's of crops that were made on Beam, while it is being made.
+_CROPS = "crops"
 
 
 class StageRunner:
@@ -61,12 +47,15 @@ class StageRunner:
         config: config_lib.ExperimentConfig,
         strategy: tf.distribute.Strategy,
         profile_steps: str = "",
+        beam_options: Optional["PipelineOptions"] = None,
     ):
-        """`profile_steps` is the flag of the main training: "first,last" or empty."""
+        """`profile_steps` is the flag of the main training: "first,last" or empty; `beam_options` are of the pipelines
+        that make records and crops, which None makes in this process."""
         self.workspace = workspace
         self.config = config
         self.strategy = strategy
         self.profile_steps = profile_steps
+        self.beam_options = beam_options
         self._stages: dict[str, Callable[[], None]] = {
             "dataset": self.make_dataset,
             "graph_encoder": self.train_graph_encoder,
@@ -116,7 +105,7 @@ class StageRunner:
         """Records of all splits and the vocabulary."""
         with self.workspace.making("dataset", self.config) as directory:
             builder = datasets.make_builder(self.config.data, str(directory))
-            datasets.prepare(builder)
+            datasets.prepare(builder, self.beam_options)
             for line in datasets.source_report(builder):
                 print(f"dataset: {line}", flush=True)
             datasets.vocabulary(builder).save(directory / "vocabulary.json")
@@ -143,7 +132,7 @@ class StageRunner:
         batch_size = self.config.graph_encoder.training.batch_size
         with self.workspace.making("patch_bank", self.config) as directory:
             writer.build(
-                lambda start: self._bank_scenes(source, start),
+                self._cuts(source, directory / _CROPS),
                 directory,
                 int(counts.reduce(tf.constant(0, tf.int64), lambda total, n: total + tf.cast(n, tf.int64))),
                 self.config.patch_bank.patch_size,
@@ -151,6 +140,7 @@ class StageRunner:
                 # Whole batches, so that a run that goes on computes what an undisturbed one does, rounding included.
                 save_every=batch_size * -(-_SAVED_SCENES // batch_size),
             )
+            shutil.rmtree(directory / _CROPS, ignore_errors=True)
             self._remove_again(directory)
 
     def _remove_again(self, bank_directory: pathlib.Path) -> None:
@@ -168,10 +158,10 @@ class StageRunner:
         settings, names = self.config.candidates, artifacts.vocabulary(self.workspace).objects
         how = SearchSettings(settings.backend, settings.query_batch, settings.brute_force_below, settings.min_recall)
         about: dict[str, list] = {}
-        encoder = artifacts.pretrained_graph_encoder(self.workspace, self.config)
+        features = SceneFeatures(self.workspace, self.config)
         with self.workspace.making("candidates", self.config, about) as directory:
             for split in SPLITS:
-                queries = self._queries(encoder, split)
+                queries = features.queries(split)
                 size = artifacts.scene_source(self.workspace, self.config, split).size
                 rows = np.full((size, self.config.data.recorded_objects, settings.k_max), -1, np.int32)
                 scene = queries.scene
@@ -233,36 +223,19 @@ class StageRunner:
         reader = artifacts.bank_reader(self.workspace, self.config, "validation")
         return next(iter(input_pipeline.evaluation_batches(source, PanelWriter.SCENES, reader)))
 
-    def _bank_scenes(self, source: SceneSource, start: int) -> Iterator[tuple[dict, np.ndarray]]:
-        """Training scenes from one on, with pictures at their own size, and their objects' graph features [n, D]."""
-        encoder = artifacts.pretrained_graph_encoder(self.workspace, self.config)
-        graphs = itertools.chain.from_iterable(self._graph_features(encoder, "train", start))
-        scenes = input_pipeline.whole_scenes(source, start).as_numpy_iterator()
-        return ((scene, graph.features[graph.mask]) for scene, graph in zip(scenes, graphs))
+    def _cuts(self, source: SceneSource, directory: pathlib.Path) -> Callable[[int], Iterator[tuple]]:
+        """Gives, from a scene on, the training split's cut scenes and their objects' graph features [n, D]."""
+        features, side = SceneFeatures(self.workspace, self.config), self.config.patch_bank.patch_size
+        if self.beam_options is None:
 
-    def _queries(self, encoder: GraphEncoder, split: str) -> Queries:
-        """The objects of a split that candidates are found for."""
-        batches = progress_bar(self._graph_features(encoder, split), desc=f"graph features of {split}", unit="batch")
-        kept = []
-        for scene, graph in enumerate(itertools.chain.from_iterable(batches)):
-            columns = (graph.features, graph.objects, graph.places)
-            kept.append((np.full(graph.mask.sum(), scene), *(column[graph.mask] for column in columns)))
-        return Queries(*(np.concatenate(column) for column in zip(*kept)))
+            def scenes_from(start):
+                scenes = input_pipeline.whole_scenes(source, start).as_numpy_iterator()
+                return zip(scenes, features.of_bank(start))
 
-    def _graph_features(self, encoder: GraphEncoder, split: str, start: int = 0) -> Iterator[list[GraphFeatures]]:
-        """Batches of scenes, from one on: of all recorded objects of the training split; of the others', of the scene
-        graphs that are drawn of them."""
-        source = artifacts.scene_source(self.workspace, self.config, split, whole=split == "train")
-        batches = input_pipeline.graph_batches(source, self.config.graph_encoder.training.batch_size, start)
-
-        # One trace for all batches, the smaller last one included.
-        @tf.function(input_signature=[batches.element_spec])
-        def encode(batch):
-            return encode_graph(encoder, batch).object_features
-
-        for batch in batches:
-            columns = (encode(batch), batch["objects"], batch["object_mask"], batch["object_index"])
-            yield [GraphFeatures(*row) for row in zip(*(column.numpy() for column in columns))]
+            return cut_in_threads(scenes_from, side)
+        made = crops.PatchCrops(data_dir=str(directory), config=crops.PatchCropsConfig(source=source, patch_size=side))
+        datasets.prepare(made, self.beam_options)
+        return lambda start: zip(crops.read(made, start), features.of_bank(start))
 
 
 def _told(search: CategorySearch, names: tuple[str, ...]) -> dict:

@@ -1,6 +1,6 @@
 """Build time, memory, queries a second and recall of the prefilter and its peers, side by side.
 
-python -m pipelines.prefilter.benchmark --directory=DIR [--sizes=10000,100000] [--peers=ours,exact,…]
+python -m pipelines.prefilter.benchmark --directory=DIR [--sizes=10000,100000] [--peers=ours_scann,exact,…]
 
 Rows that are finished are kept in DIR/results.json, so that a run can go on; the table is DIR/results.md.
 """

@@ -8,6 +8,8 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
+from pipelines.prefilter.faiss_search import FaissSearch
+from pipelines.prefilter.planned_search import PlannedSearch
 from pipelines.prefilter.scann_search import ScannSearch
 from rgan_tf.errors import UserError
 
@@ -41,13 +43,21 @@ def exact(points: np.ndarray, k: int, wanted: float) -> Iterator[Setting]:
     yield Setting(f"batches of {batch}", search)
 
 
-def ours(points: np.ndarray, k: int, wanted: float) -> Iterator[Setting]:
-    """The prefilter: ScaNN with the parameters that it chose."""
-    search = ScannSearch(points, k=k, wanted_recall=wanted)
+def ours_scann(points: np.ndarray, k: int, wanted: float) -> Iterator[Setting]:
+    """The prefilter with ScaNN, its default."""
+    yield _planned(ScannSearch(points, k=k, wanted_recall=wanted), "leaves", k)
+
+
+def ours_faiss(points: np.ndarray, k: int, wanted: float) -> Iterator[Setting]:
+    """The prefilter with FAISS."""
+    yield _planned(FaissSearch(points, k=k, wanted_recall=wanted), "lists", k)
+
+
+def _planned(search: PlannedSearch, cells: str, k: int) -> Setting:
+    """The prefilter with the parameters that it chose."""
     plan = search.plan
-    yield Setting(
-        f"{plan.searched} of {plan.cells} leaves, {plan.rescored} rescored", lambda queries: search.search(queries, k)
-    )
+    name = f"{plan.searched} of {plan.cells} {cells}, {plan.rescored} rescored"
+    return Setting(name, lambda queries: search.search(queries, k))
 
 
 def faiss_ivf_pq(points: np.ndarray, k: int, wanted: float) -> Iterator[Setting]:
@@ -127,7 +137,8 @@ def usearch(points: np.ndarray, k: int, wanted: float) -> Iterator[Setting]:
 
 # The name in tables -> how to build it, and the package that it needs.
 PEERS = {
-    "ours": (ours, "scann"),
+    "ours_scann": (ours_scann, "scann"),
+    "ours_faiss": (ours_faiss, "faiss-cpu"),
     "exact": (exact, "numpy"),
     "faiss_ivf_pq": (faiss_ivf_pq, "faiss-cpu"),
     "faiss_hnsw": (faiss_hnsw, "faiss-cpu"),

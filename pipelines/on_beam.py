@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 _PROBLEM = "problem"
+# Counted among the problems: a scene that gave no record.
+LEFT_OUT = ""
 # Scenes that a machine takes at once.
 _PART = 64
 
@@ -56,7 +58,8 @@ def records_of(
     Args:
       parts: what `make` takes; small, for they travel in the pipeline's description.
       make: of a module that the machines can import.
-      problems_file: where kinds of problems and their numbers are written; None where there are none.
+      problems_file: where kinds of problems and their numbers are written, `LEFT_OUT` among them; None where there are
+        none.
 
     Returns:
       A transform that gives pairs (key, record), as a tensorflow-datasets builder takes it for a split.
@@ -89,8 +92,7 @@ def _outputs(part, make):
     for made in make(part):
         for problem in made.problems:
             yield TaggedOutput(_PROBLEM, problem)
-        if made.example is not None:
-            yield made.example
+        yield TaggedOutput(_PROBLEM, LEFT_OUT) if made.example is None else made.example
 
 
 def _write_problems(counts, path):

@@ -61,7 +61,8 @@ class PatchCrops(SceneBuilder, skip_registration=True):
         for length in source.builder.info.splits[source.split].shard_lengths:
             parts.append((start, start + length))
             start += length
-        return on_beam.records_of(parts, functools.partial(_cut_part, source, self.builder_config.patch_size))
+        make = functools.partial(_cut_part, source, self.builder_config.patch_size)
+        return self._on_beam(source.split, source.size, parts, make)
 
 
 def _cut_part(source: SceneSource, patch_size: int, part: tuple[int, int]) -> Iterator[on_beam.Made]:

@@ -69,14 +69,12 @@ class SyntheticScenes(SceneBuilder):
 
     def _split_generators(self, dl_manager) -> dict[str, Any]:
         """Scene `index` of a split depends on (seed, split, index) alone, wherever it is drawn."""
-        if not self.on_beam:
+        if not self.uses_beam:
             return {split: self._generate_examples(split) for split in _SPLITS}
         config = self.builder_config
         return {
-            split: on_beam.records_of(
-                on_beam.ranges(config.scenes[split]), functools.partial(_draw_part, config, split)
-            )
-            for split in _SPLITS
+            split: self._on_beam(split, scenes, on_beam.ranges(scenes), functools.partial(_draw_part, config, split))
+            for split, scenes in config.scenes.items()
         }
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:

@@ -14,15 +14,14 @@ import tensorflow as tf
 
 from rgan_tf import locks
 from rgan_tf.evaluation import records, scoring
+from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.evaluation.pictures import split_drawing
 from rgan_tf.evaluation.report.page import write_report
 from rgan_tf.training import artifacts, runtime
 from rgan_tf.workspace import Workspace
 
 
-def evaluate(
-    workspace: Workspace, setting: scoring.Setting, lpips_weights: str = "", overrides: str = ""
-) -> list[dict]:
+def evaluate(workspace: Workspace, setting: Setting, lpips_weights: str = "", overrides: str = "") -> list[dict]:
     """Measures, records, and returns the lines.
 
     Args:
@@ -41,7 +40,7 @@ def evaluate(
         return _evaluate(workspace, setting, lpips_weights, overrides)
 
 
-def _evaluate(workspace: Workspace, setting: scoring.Setting, lpips_weights: str, overrides: str) -> list[dict]:
+def _evaluate(workspace: Workspace, setting: Setting, lpips_weights: str, overrides: str) -> list[dict]:
     started = time.monotonic()
     config = workspace.trained_config(overrides)
     runtime.prepare(runtime.alone(config.runtime))
@@ -68,11 +67,10 @@ def _write_scalars(workspace: Workspace, lines: list[dict], step: int) -> None:
 
 
 def print_table(lines: list[dict]) -> None:
-    """The figures with their protocols, cautions below."""
+    """The figures with their protocols and what is known of their spread, cautions below."""
     width = max(len(line["name"]) for line in lines)
     for line in lines:
-        deviation = "" if line["deviation"] is None else f" ± {line['deviation']:.4g}"
-        print(f"{line['name']:{width}}  {line['value']:10.4g}{deviation}")
+        print(f"{line['name']:{width}}  {line['value']:10.4g}{records.spread(line)}")
     for line in lines:
         if "caution" in line["notes"]:
             print(f"{line['name']}: {line['notes']['caution']}")
@@ -81,7 +79,7 @@ def print_table(lines: list[dict]) -> None:
 def main() -> None:
     """Evaluates and prints."""
     given = flags.FLAGS
-    setting = scoring.Setting(given.split, given.boxes, given.samples_per_scene, given.retrieval, given.seed)
+    setting = Setting(given.split, given.boxes, given.samples_per_scene, given.retrieval, given.seed)
     print_table(evaluate(Workspace(given.workspace), setting, given.lpips_weights, given.params_override))
 
 

@@ -18,5 +18,6 @@ INCEPTION_HANDLE = tfgan.eval.INCEPTION_TFHUB
 INCEPTION_OUTPUTS = (tfgan.eval.INCEPTION_FINAL_POOL, tfgan.eval.INCEPTION_OUTPUT)
 INCEPTION_SIZE = tfgan.eval.INCEPTION_DEFAULT_IMAGE_SIZE
 classifier_score_from_logits = tfgan.eval.classifier_score_from_logits
+kernel_distance_and_deviation = tfgan.eval.kernel_classifier_distance_and_std_from_activations
 # The part of the Fréchet distance that takes covariances; the public functions take all activations at once.
 trace_sqrt_product = classifier_metrics.trace_sqrt_product

@@ -17,8 +17,8 @@ from rgan_tf import integrity
 from rgan_tf.errors import UserError, WorkspaceError
 from rgan_tf.evaluation import records
 from rgan_tf.evaluation.feature_networks import in_domain_classifier
+from rgan_tf.evaluation.measurements import Measurement, Setting
 from rgan_tf.evaluation.metrics.image_statistics import ImageFeatures, ImageStatistics
-from rgan_tf.evaluation.scoring import Measurement, Setting
 from rgan_tf.training import artifacts, checkpoints, stages
 from rgan_tf.workspace import STAGES, Workspace
 

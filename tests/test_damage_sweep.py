@@ -20,7 +20,7 @@ from export import hub, saved_model
 from export.development_server.loaded_model import ServedModel
 from pipelines.patch_bank import removal
 from rgan_tf import evaluate
-from rgan_tf.evaluation.scoring import Setting
+from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.training import loop, stages
 from rgan_tf.workspace import STAGES, Workspace
 

@@ -22,9 +22,9 @@ from rgan_tf import evaluate
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation import records
 from rgan_tf.evaluation.feature_networks import image_features
+from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.evaluation.pictures.split_drawing import SplitDrawing, real_images
 from rgan_tf.evaluation.report.meanings import MEANINGS
-from rgan_tf.evaluation.scoring import Setting
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace, WorkspaceError
 
@@ -62,6 +62,12 @@ def test_names_carry_the_protocol(lines):
         "fid.validation8x2.predicted_boxes.in_domain.none32",
         "is.validation8x2.predicted_boxes.in_domain.none32.splits2",
         "is_real.validation8.in_domain.none32.splits2",
+        "kid.validation8x2.predicted_boxes.in_domain.none32",
+        "precision.validation8x2.predicted_boxes.k3.in_domain.none32",
+        "coverage_real.validation8.k5.train16.in_domain.none32",
+        "scene_fid.validation8x2.predicted_boxes.in_domain.none32",
+        "classifier_accuracy.validation8x2.predicted_boxes.own",
+        "relation_accuracy_real.validation8",
         "box_iou.validation8",
         "box_recall@0.5.validation8",
         "object_accuracy.validation8x2.predicted_boxes.d_obj",
@@ -154,7 +160,7 @@ def test_lines_are_appended_with_all_they_depend_on(workspace, config, lines):
     assert values(again) == values(lines)
     assert len(records.read(workspace)) == 2 * len(lines)
     assert set(records.newest(records.read(workspace))) == set(values(lines))
-    assert len(list((workspace.root / "evaluation" / "real_statistics").glob("*.npz"))) == 2
+    assert len(list((workspace.root / "evaluation" / "real_statistics").glob("*.npz"))) == 4
     events = [EventAccumulator(str(path)).Reload() for path in (workspace.root / "evaluation").glob("events.out.*")]
     assert set(events[0].Tags()["tensors"]) == set(values(lines))
 
@@ -170,7 +176,7 @@ def test_report_shows_everything_and_asks_for_nothing(workspace, lines):
     page = (workspace.root / "evaluation" / "report.html").read_text()
     for line in lines:
         assert line["name"] in page and html.escape(MEANINGS[line["metric"]]) in page
-    assert set(MEANINGS) == {line["metric"] for line in lines} | {"diversity"}
+    assert set(MEANINGS) == {line["metric"] for line in lines} | {"diversity", "candidate_recall_faiss"}
     # The floor stands right below the distance.
     assert page.index("fid.validation") < page.index("fid_real.validation") < page.index("is.validation")
     for part in ("loss/total", "Patches that fit worst", "One scene, other seeds", "noon", "autumn", "<svg"):

@@ -10,7 +10,7 @@ from conftest import tiny_config
 
 from pipelines import input_pipeline
 from pipelines.records import STYLE_NAMES
-from rgan_tf.evaluation.feature_networks import in_domain_classifier
+from rgan_tf.evaluation.feature_networks import in_domain_classifier, small_networks
 from rgan_tf.evaluation.feature_networks.image_features import make_feature_extractor
 from rgan_tf.evaluation.feature_networks.in_domain_classifier import trained
 from rgan_tf.evaluation.metrics.averages import EvaluationError
@@ -148,7 +148,7 @@ def test_examples_of_scenes_without_style(monkeypatch):
 
 def test_every_example_is_seen_once_an_epoch():
     settings = tiny_config("evaluation.in_domain.steps=9,evaluation.in_domain.batch_size=4").evaluation.in_domain
-    rows = in_domain_classifier._row_order(12, settings).reshape(3, 12)
+    rows = small_networks.row_order(12, settings).reshape(3, 12)
     assert (np.sort(rows) == np.arange(12)).all()
     assert len({tuple(row) for row in rows}) == 3
 

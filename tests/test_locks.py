@@ -17,7 +17,7 @@ from export import saved_model
 from pipelines.patch_bank import removal
 from rgan_tf import evaluate, locks
 from rgan_tf.errors import WorkspaceError
-from rgan_tf.evaluation.scoring import Setting
+from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.training import runtime, stages
 from rgan_tf.workspace import Workspace
 

@@ -10,7 +10,7 @@ from conftest import tiny_config
 
 from pipelines.input_pipeline import evaluation_batches
 from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
-from rgan_tf.evaluation.metrics.object_scores import ObjectAccuracy
+from rgan_tf.evaluation.metrics.object_scores import ObjectAccuracy, discriminator_logits
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.ops import pixels
 from rgan_tf.training import artifacts, loop
@@ -25,7 +25,7 @@ def colour_judge(images, boxes):
     x, y = tf.cast(boxes[..., 0] * width, tf.int32), tf.cast(boxes[..., 1] * height, tf.int32)
     red = tf.gather_nd(images[..., 0], tf.stack([y, x], axis=-1), batch_dims=1)
     found = tf.cast(tf.round((red + 1.0) * 127.5 / 10.0), tf.int32)
-    return tf.zeros_like(red), tf.one_hot(found, CLASSES)
+    return tf.one_hot(found, CLASSES)
 
 
 def scene(rng, batch=6, objects=4, size=8):
@@ -60,8 +60,8 @@ def test_degenerate_input():
         accuracy.result()
     with pytest.raises(ValueError, match="takes uint8 pictures, not float32"):
         accuracy.update(images.astype(np.float32), boxes, shown, np.ones(shown.shape, bool))
-    diverged = ObjectAccuracy(lambda images, boxes: (None, np.nan * colour_judge(images, boxes)[1]))
-    with pytest.raises(EvaluationError, match=r"D_obj's class logits at \[0, 0\] of a batch is not finite"):
+    diverged = ObjectAccuracy(lambda images, boxes: np.nan * colour_judge(images, boxes))
+    with pytest.raises(EvaluationError, match=r"The classifier's logits at \[0, 0\] of a batch is not finite"):
         diverged.update(images, boxes, shown, np.ones(shown.shape, bool))
 
 
@@ -129,7 +129,7 @@ def test_real_pictures_of_a_workspace(tiny_workspace):
     config, names = tiny_workspace.trained_config(), artifacts.vocabulary(tiny_workspace)
     discriminator = artifacts.trained_object_discriminator(tiny_workspace, config, names)
     source = artifacts.scene_source(tiny_workspace, config, "validation")
-    accuracy, right = ObjectAccuracy(discriminator), []
+    accuracy, right = ObjectAccuracy(discriminator_logits(discriminator)), []
     for batch in evaluation_batches(source, 3):
         accuracy.update(pixels.to_uint8(batch["image"]), batch["boxes"], batch["objects"], batch["object_mask"])
         for b, mask in enumerate(batch["object_mask"].numpy()):

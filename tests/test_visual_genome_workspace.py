@@ -14,8 +14,8 @@ from visual_genome_files import random_files
 from pipelines import input_pipeline
 from pipelines.patch_bank.cropping import crop_patch
 from rgan_tf import evaluate
+from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.evaluation.metrics.candidate_recall import candidate_recall
-from rgan_tf.evaluation.scoring import Setting
 from rgan_tf.training import artifacts
 from rgan_tf.training.stages import StageRunner
 from rgan_tf.workspace import Workspace

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rgan_tf import config as config_lib
 from rgan_tf import integrity
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation.scoring import Measurement, Setting
+from rgan_tf.evaluation.measurements import Measurement, Setting
 from rgan_tf.workspace import Workspace, fingerprint
 
 FILE = pathlib.Path("evaluation") / "metrics.jsonl"
@@ -87,6 +87,14 @@ def read(workspace: Workspace) -> list[dict]:
         raise UserError(f"{path} is damaged ({error}); mend or remove the line, and evaluate again.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); mend that, or remove it.") from error
+
+
+def spread(line: dict) -> str:
+    """The deviation or bootstrap interval of a line, to be put behind its value; "" where it has none."""
+    if line["deviation"] is not None:
+        return f" ± {line['deviation']:.3g}"
+    interval = line["notes"].get("interval")
+    return "" if interval is None else " [{:.4g}, {:.4g}]".format(*interval)
 
 
 def newest(lines: Sequence[dict]) -> dict[str, dict]:

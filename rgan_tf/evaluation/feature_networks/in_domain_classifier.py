@@ -18,14 +18,6 @@ workspaces of several machines, copy one's `evaluation/in_domain/` to the others
 """
 
 import dataclasses
-import hashlib
-import json
-import math
-import os
-import pathlib
-import shutil
-import zipfile
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,15 +27,13 @@ from pipelines import input_pipeline
 from pipelines.input_pipeline import SceneSource
 from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib
-from rgan_tf import integrity, locks
+from rgan_tf.evaluation.feature_networks import small_networks
 from rgan_tf.evaluation.metrics.averages import EvaluationError
 from rgan_tf.ops import pixels
-from rgan_tf.progress import progress_bar
 from rgan_tf.training import artifacts
-from rgan_tf.workspace import Workspace, fingerprint
+from rgan_tf.workspace import Workspace
 
-# Side of the last map of features, or less.
-_MAP_SIZE = 8
+_TITLE = "in-domain classifier"
 _READ_BATCH = 64
 
 
@@ -103,20 +93,18 @@ def trained(config: config_lib.ExperimentConfig, workspace: Workspace) -> InDoma
     source = artifacts.scene_source(workspace, config, "train")
     styles = len(source.builder.info.metadata[STYLE_NAMES])
     categories = artifacts.vocabulary(workspace).num_objects - 1
-    model = _make_model(config, categories, styles or categories)
-    made_from = {"data": fingerprint("dataset", config), "in_domain": config.evaluation.in_domain.as_dict()}
-    mark = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-    directory = workspace.root / "evaluation" / "in_domain" / mark
-    if not directory.exists():
+    heads = {"presence": categories, "label": styles or categories}
+    model = small_networks.classifier(
+        "in_domain_classifier", config.evaluation.in_domain, config.data.image_size, heads
+    )
+
+    def make() -> dict:
         settings = config.evaluation.in_domain
-        # An ablation's workspaces share the folder.
-        shared = directory.parent.resolve()
-        with locks.writing(shared.parents[1], shared.name):
-            _train(model, _Examples.read(source, categories, settings.max_scenes), settings)
-            validation = _Examples.read(dataclasses.replace(source, split="validation"), categories)
-            notes = {"label": "style" if styles else "largest object", **_quality(model, validation)}
-            _save(model, notes, directory)
-    return InDomainClassifier(model, _load(model, directory))
+        _train(model, _Examples.read(source, categories, settings.max_scenes), settings)
+        validation = _Examples.read(dataclasses.replace(source, split="validation"), categories)
+        return {"label": "style" if styles else "largest object", **_quality(model, validation)}
+
+    return InDomainClassifier(model, small_networks.kept(model, "in_domain", _TITLE, config, workspace, make))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,77 +130,22 @@ class _Examples:
         return cls(*(np.concatenate(column) for column in zip(*columns)))
 
 
-def _make_model(config: config_lib.ExperimentConfig, categories: int, labels: int) -> tf.keras.Model:
-    """Convolutions that halve the side down to `_MAP_SIZE` and double the filters, one more, and the heads.
-
-    Nothing is normalized over space, which would take away brightness and hue, by which styles differ. Initial weights
-    come from the seed alone, not from what the process drew before.
-    """
-    settings, size = config.evaluation.in_domain, config.data.image_size
-    levels = max(1, math.ceil(math.log2(size / _MAP_SIZE)))
-    filters = [settings.width * 2**level for level in range(levels)]
-    seeds = iter(np.random.SeedSequence(settings.seed).generate_state(levels + 3).tolist())
-
-    def options(initializer):
-        return {"kernel_initializer": initializer(seed=next(seeds)), "dtype": "float32"}
-
-    images = maps = tf.keras.Input([size, size, 3], dtype=tf.float32)
-    for index, (count, strides) in enumerate([(count, 2) for count in filters] + [(settings.feature_dim, 1)]):
-        maps = tf.keras.layers.Conv2D(
-            count,
-            3,
-            strides,
-            padding="same",
-            activation="relu",
-            name=f"conv_{index}",
-            **options(tf.keras.initializers.HeNormal),
-        )(maps)
-    features = tf.keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(maps)
-    heads = [
-        tf.keras.layers.Dense(count, name=name, **options(tf.keras.initializers.GlorotUniform))(features)
-        for name, count in (("presence", categories), ("label", labels))
-    ]
-    return tf.keras.Model(images, [features, *heads], name="in_domain_classifier")
-
-
 def _train(model: tf.keras.Model, examples: _Examples, settings: config_lib.InDomainConfig) -> None:
-    """Adam with a cosine decay, on the sum of all heads' cross-entropies."""
-    schedule = tf.keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.steps)
-    optimizer = tf.keras.optimizers.Adam(schedule, jit_compile=False)
-    optimizer.build(model.trainable_variables)
+    """On the sum of all heads' cross-entropies."""
 
-    @tf.function(autograph=False)
-    def step(images, presence, labels):
-        with tf.GradientTape() as tape:
-            _, presence_logits, label_logits = model(pixels.to_float(images), training=True)
-            loss = tf.reduce_mean(
-                tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(presence, presence_logits), axis=1)
-                + tf.nn.sparse_softmax_cross_entropy_with_logits(labels, label_logits)
-            )
-        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
-        return loss
+    def loss_of(images, presence, labels):
+        _, presence_logits, label_logits = model(pixels.to_float(images), training=True)
+        return tf.reduce_mean(
+            tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(presence, presence_logits), axis=1)
+            + tf.nn.sparse_softmax_cross_entropy_with_logits(labels, label_logits)
+        )
 
-    rows = _row_order(len(examples.labels), settings)
-    for index, chosen in enumerate(progress_bar(rows, desc="in-domain classifier", unit="step")):
-        loss = step(examples.images[chosen], examples.presence[chosen], examples.labels[chosen])
-        if not np.isfinite(loss):
-            raise EvaluationError(
-                f"The in-domain classifier's loss is not finite at step {index}; lower "
-                f"evaluation.in_domain.learning_rate, {settings.learning_rate}."
-            )
-
-
-def _row_order(count: int, settings: config_lib.InDomainConfig) -> np.ndarray:
-    """Rows [steps, batch_size]: every example once, in random order, then again in another one."""
-    rng = np.random.default_rng(settings.seed)
-    needed = settings.steps * settings.batch_size
-    epochs = [rng.permutation(count) for _ in range(math.ceil(needed / count))]
-    return np.concatenate(epochs)[:needed].reshape(settings.steps, settings.batch_size)
+    small_networks.fit(model, (examples.images, examples.presence, examples.labels), loss_of, settings, _TITLE)
 
 
 def _quality(model: tf.keras.Model, examples: _Examples) -> dict:
     """How good the network is on examples it has not seen."""
-    batches = np.array_split(np.arange(len(examples.labels)), math.ceil(len(examples.labels) / _READ_BATCH))
+    batches = small_networks.batches_of(len(examples.labels), _READ_BATCH)
     outputs = [model(pixels.to_float(examples.images[rows]), training=False) for rows in batches]
     _, presence_logits, label_logits = (np.concatenate(column) for column in zip(*outputs))
     areas = []
@@ -226,27 +159,3 @@ def _quality(model: tf.keras.Model, examples: _Examples) -> dict:
         **({"presence_auc": float(np.mean(areas))} if areas else {}),
         "validation_images": len(examples.labels),
     }
-
-
-def _save(model: tf.keras.Model, notes: dict, directory: pathlib.Path) -> None:
-    """Writes weights and notes, whole or not at all."""
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    np.savez(partial / "weights.npz", **{weight.name.split(":")[0]: weight.numpy() for weight in model.weights})
-    integrity.write_json(partial / "notes.json", notes)
-    os.replace(partial, directory)
-
-
-def _load(model: tf.keras.Model, directory: pathlib.Path) -> dict:
-    """Gives the model its kept weights; returns the notes."""
-    try:
-        with np.load(directory / "weights.npz", allow_pickle=False) as arrays:
-            model.set_weights([arrays[weight.name.split(":")[0]] for weight in model.weights])
-        return integrity.read_json(directory / "notes.json", "remove the folder to train it again")
-    except integrity.DamageError:
-        raise
-    except (OSError, EOFError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-        raise EvaluationError(
-            f"The in-domain classifier in {directory} cannot be read ({error}); remove the folder to train it again."
-        ) from error

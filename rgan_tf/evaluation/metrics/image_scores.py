@@ -1,12 +1,12 @@
-"""Fréchet distance and Inception Score from the statistics of images, through tensorflow-gan in float64."""
+"""Fréchet and kernel distance and Inception Score from the statistics of images, through tensorflow-gan in float64."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf import gan_library
-from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
+from rgan_tf.evaluation.metrics.averages import UndefinedScore, check_same_features
 from rgan_tf.evaluation.metrics.image_statistics import ImageStatistics
 
 
@@ -43,11 +43,7 @@ def frechet_distance(images: ImageStatistics, real: ImageStatistics) -> FrechetD
         )
     first, second = images.moments, real.moments
     features = len(first.mean)
-    if features != len(second.mean):
-        raise EvaluationError(
-            f"The generated images have {features} features and the real ones {len(second.mean)}; use one feature "
-            "network for both."
-        )
+    check_same_features(features, len(second.mean))
     means = np.sum((first.mean - second.mean) ** 2)
     covariances = np.trace(first.covariance) + np.trace(second.covariance)
     covariances -= 2 * _trace_sqrt_product(first.covariance, second.covariance)
@@ -73,6 +69,44 @@ def _trace_sqrt_product(first: np.ndarray, second: np.ndarray) -> float:
     with tf.device("CPU:0"):
         trace = gan_library.trace_sqrt_product(tf.constant(first / scales[0]), tf.constant(second / scales[1]))
     return float(trace) * np.sqrt(scales[0] * scales[1])
+
+
+class KernelDistance(NamedTuple):
+    """The distance; the standard error of its mean over blocks, None for a single one; blocks; images on each side."""
+
+    value: float
+    deviation: Optional[float]
+    blocks: int
+    images: int
+    real_images: int
+
+
+def kernel_distance(images: np.ndarray, real: np.ndarray, block_size: int = 1024) -> KernelDistance:
+    """Unbiased square of the maximum mean discrepancy under the kernel (x.y / D + 1)^3 (Binkowski et al. 2018, KID).
+
+    It is a mean over blocks of at most `block_size` images; unlike the Fréchet distance its expectation does not depend
+    on the number of images, and near 0 it may be negative.
+
+    Args:
+      images: features [M, D] of the generated images.
+      real: features [N, D] of the real ones, under the same network.
+      block_size: images of a block, at most.
+
+    Raises:
+      UndefinedScore: a block of either side would have less than two images.
+      EvaluationError: they differ in their number of features.
+    """
+    blocks = -(-max(len(images), len(real)) // block_size)
+    if min(len(images), len(real)) < 2 * blocks:
+        raise UndefinedScore(
+            f"The kernel distance needs two images a block on either side; there are {len(images)} generated and "
+            f"{len(real)} real ones for {blocks} blocks."
+        )
+    check_same_features(images.shape[1], real.shape[1])
+    with tf.device("CPU:0"):
+        first, second = (tf.constant(features, tf.float64) for features in (real, images))
+        value, deviation = gan_library.kernel_distance_and_deviation(first, second, block_size, tf.float64)
+    return KernelDistance(float(value), float(deviation) if blocks > 1 else None, blocks, len(images), len(real))
 
 
 class InceptionScore(NamedTuple):

@@ -1,8 +1,9 @@
-"""Statistics of images under a feature network, from which the Fréchet distance and the Inception Score are computed.
+"""Statistics of images under a feature network, from which the scores of pictures are computed.
 
-Their size does not depend on the number of images. They merge: the features' moments (Chan, Golub and LeVeque 1979),
-and the classes' marginal with the information about it. So a score is the same, up to rounding in float64, however the
-images are divided into batches.
+Those of the Fréchet distance and the Inception Score have a size that does not depend on the number of images. They
+merge: the features' moments (Chan, Golub and LeVeque 1979), and the classes' marginal with the information about it. So
+a score is the same, up to rounding in float64, however the images are divided into batches. Beside them the features of
+the first images are kept as they are.
 """
 
 import dataclasses
@@ -22,6 +23,8 @@ from rgan_tf.progress import progress_bar
 
 # Logits farther than this below their row's largest mean a probability that float64 cannot tell from 0.
 _LOGIT_RANGE = 700.0
+# Images whose features are kept, for the scores that compare every image with every other one.
+KEPT_FEATURES = 20000
 
 
 class ImageFeatures(NamedTuple):
@@ -95,17 +98,24 @@ class ImageStatistics:
     Attributes:
       moments: of the features; None before the first image.
       parts: class information of the parts; None before a part's first image.
+      features: float32 [M, D], of the first `KEPT_FEATURES` images.
     """
 
     def __init__(self, splits: int = 10):
         """Starts without images."""
         self.moments: Optional[Moments] = None
         self.parts: list[Optional[ClassInformation]] = [None] * splits
+        self._kept: list[np.ndarray] = []
 
     @property
     def count(self) -> int:
         """Number of images."""
         return self.moments.count if self.moments else 0
+
+    @property
+    def features(self) -> np.ndarray:
+        """See the class; needs an image."""
+        return np.concatenate(self._kept)
 
     def add(self, features: ImageFeatures) -> None:
         """Adds the features of a batch of images.
@@ -122,6 +132,7 @@ class ImageStatistics:
             added = ClassInformation.of(logits[parts == part])
             before = self.parts[part]
             self.parts[part] = before.merged(added) if before else added
+        self._kept.append(pool[: max(KEPT_FEATURES - self.count, 0)].astype(np.float32))
         moments = Moments.of(pool)
         self.moments = self.moments.merged(moments) if self.moments else moments
 
@@ -153,6 +164,7 @@ class ImageStatistics:
                 "written; give more images, or lower evaluation.splits."
             )
         arrays = {"count": self.count, "mean": self.moments.mean, "scatter": self.moments.scatter}
+        arrays["features"] = self.features
         arrays["part_counts"] = [part.count for part in self.parts]
         arrays["marginals"] = [part.marginal for part in self.parts]
         arrays["information"] = [part.information for part in self.parts]
@@ -180,6 +192,7 @@ class ImageStatistics:
                 statistics = cls(len(columns[0]))
                 statistics.parts = [ClassInformation(int(n), p, float(i)) for n, p, i in zip(*columns)]
                 statistics.moments = Moments(int(arrays["count"]), arrays["mean"], arrays["scatter"])
+                statistics._kept = [arrays["features"]]
                 return statistics
         except (OSError, EOFError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
             raise EvaluationError(

@@ -1,10 +1,12 @@
-"""Whether objects can be recognized where they were put: the accuracy of D_obj's auxiliary classifier.
+"""Whether objects can be recognized where they were put: the accuracy of a classifier.
 
-The classifier is that of the training (paper section 3.4): it learned categories from real crops alone, and the
-generator was trained to be recognized by it (L_ac_obj). So the score compares pictures judged by one classifier, for
-which the accuracy on the split's real pictures is the reference; across trainings, which end with different
-classifiers, it says little.
+It may be the evaluation's own, which learned from real objects and is the same for all systems; or D_obj's auxiliary
+classifier of the training (paper section 3.4): that learned categories from real crops alone, too, but the generator
+was trained to be recognized by it (L_ac_obj). Under the latter pictures compare that are judged by one training's
+classifier; across trainings it says little. Either way the accuracy on the split's real pictures is the reference.
 """
+
+from typing import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -13,16 +15,22 @@ from rgan_tf.evaluation.metrics.averages import SceneAverage, Score, check_finit
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.ops import pixels
 
+# Pictures float32 [B, H, W, 3] in [-1, 1] and boxes [B, N, 4] to logits [B, N, C] by category id.
+ClassLogits = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def discriminator_logits(discriminator: ObjectDiscriminator) -> ClassLogits:
+    """Those of a trained D_obj (`rgan_tf.training.artifacts.trained_object_discriminator`)."""
+    return tf.function(lambda images, boxes: discriminator(images, boxes)[1], reduce_retracing=True)
+
 
 class ObjectAccuracy:
-    """Top-1 accuracy of D_obj's auxiliary classifier on pictures' objects, over a split."""
+    """Top-1 accuracy of a classifier on pictures' objects, over a split."""
 
-    def __init__(self, discriminator: ObjectDiscriminator):
-        """Takes a trained D_obj (`rgan_tf.training.artifacts.trained_object_discriminator`)."""
+    def __init__(self, class_logits: ClassLogits):
+        """Takes the classifier."""
         self._average = SceneAverage("Object accuracy", "object")
-        self._class_logits = tf.function(
-            lambda images, boxes: discriminator(pixels.to_float(images), boxes)[1], reduce_retracing=True
-        )
+        self._class_logits = class_logits
 
     def update(self, images, boxes, objects, object_mask) -> None:
         """Adds pictures, generated or real.
@@ -36,13 +44,13 @@ class ObjectAccuracy:
 
         Raises:
           ValueError: the pictures are not uint8.
-          EvaluationError: D_obj's logits of a valid object are not finite.
+          EvaluationError: the logits of a valid object are not finite.
         """
         images = tf.convert_to_tensor(images)
         if images.dtype != tf.uint8:
             raise ValueError(f"Object accuracy takes uint8 pictures, not {images.dtype.name}; convert them first.")
-        logits = self._class_logits(images, tf.cast(boxes, tf.float32)).numpy()
-        check_finite(logits, object_mask, "D_obj's class logits")
+        logits = self._class_logits(pixels.to_float(images), tf.cast(boxes, tf.float32)).numpy()
+        check_finite(logits, object_mask, "The classifier's logits")
         self._average.update(np.argmax(logits, axis=-1) == np.asarray(objects), object_mask)
 
     def result(self) -> dict[str, Score]:

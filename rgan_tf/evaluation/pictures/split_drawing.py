@@ -37,6 +37,18 @@ class Sample(NamedTuple):
     rows: np.ndarray
 
 
+class RetrievalFeatures(NamedTuple):
+    """E_p's features in a batch.
+
+    truth_features [B, N, D], truth_mask bool [B, N]: of the scenes' own patches, and which there are.
+    candidate_features: [B, N, k, D].
+    """
+
+    truth_features: np.ndarray
+    truth_mask: np.ndarray
+    candidate_features: np.ndarray
+
+
 class DrawnBatch(NamedTuple):
     """A batch of scenes, drawn.
 
@@ -46,8 +58,7 @@ class DrawnBatch(NamedTuple):
       real: uint8 [B, H, W, 3], the scenes' own pictures.
       reconstructed: uint8 [B, H, W, 3], from the scenes' own patches on their own boxes.
       predicted_boxes: float32 [B, N, 4].
-      truth_features, truth_mask: [B, N, D] E_p of the scenes' own patches, and which there are.
-      candidate_features: [B, N, k, D].
+      retrieval: what ranks of patches are computed from.
       samples: one for each seed.
     """
 
@@ -55,9 +66,7 @@ class DrawnBatch(NamedTuple):
     real: np.ndarray
     reconstructed: np.ndarray
     predicted_boxes: np.ndarray
-    truth_features: np.ndarray
-    truth_mask: np.ndarray
-    candidate_features: np.ndarray
+    retrieval: RetrievalFeatures
     samples: list[Sample]
 
 
@@ -133,9 +142,12 @@ class SplitDrawing:
         return DrawnBatch(
             scenes=scenes,
             real=pixels.to_uint8(batch["image"]).numpy(),
-            truth_mask=truth["ground_truth_mask"].numpy(),
+            reconstructed=encoded["reconstructed"],
+            predicted_boxes=encoded["predicted_boxes"],
+            retrieval=RetrievalFeatures(
+                encoded["truth_features"], truth["ground_truth_mask"].numpy(), encoded["candidate_features"]
+            ),
             samples=samples,
-            **encoded,
         )
 
     def _draw_batch(self, batch: dict[str, tf.Tensor]):
@@ -173,6 +185,12 @@ def real_images(source: SceneSource, most: Optional[int] = None) -> Iterator[np.
         left -= len(images)
         if left <= 0:
             return
+
+
+def real_scenes(source: SceneSource) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pictures uint8 [B, H, W, 3] of a split at the model's size, with boxes float32 [B, N, 4] and object_mask."""
+    for batch in evaluation_batches(source, _BATCH):
+        yield pixels.to_uint8(batch["image"]).numpy(), batch["boxes"].numpy(), batch["object_mask"].numpy()
 
 
 def checkpoint_step(workspace: Workspace) -> int:

@@ -5,6 +5,26 @@ MEANINGS = {
     "is about as low as it can get.",
     "fid_real": "Real against real: the same distance between as many training pictures and the split's own; the floor "
     "of the line above.",
+    "kid": "How far the drawn pictures' features lie from those of real pictures by a kernel: lower is better, 0 where "
+    "both are alike, and below 0 by chance alone; unlike the Fréchet distance it does not depend on their number.",
+    "kid_real": "Real against real: the same distance between training pictures and the split's own.",
+    "precision": "Share of drawn pictures that lie among the real ones: higher is better (quality).",
+    "precision_real": "The same of training pictures: what the line above can hope for.",
+    "recall": "Share of real pictures that lie among the drawn ones: higher is better (variety).",
+    "recall_real": "The same with training pictures for the drawn ones.",
+    "density": "How densely real pictures lie around the drawn ones: higher is better, about 1 where both are alike.",
+    "density_real": "The same of training pictures.",
+    "coverage": "Share of real pictures that have a drawn one in their neighbourhood: higher is better.",
+    "coverage_real": "The same with training pictures for the drawn ones.",
+    "scene_fid": "The Fréchet distance between drawn and real objects, each cut out by its box: lower is better.",
+    "scene_fid_real": "Real against real: the same between objects of training pictures and of the split's own.",
+    "classifier_accuracy": "Share of drawn objects that a classifier recognizes which learned from real ones and was "
+    "never trained against: higher is better, up to about the next line.",
+    "classifier_accuracy_real": "The same of the objects in real pictures.",
+    "relation_accuracy": "Share of the scene graph's relations that hold between the boxes that pictures are laid out "
+    "by: higher is better.",
+    "relation_accuracy_real": "The same between the true boxes; below 1, since graphs were made with the objects' "
+    "centroids and not the centres of boxes.",
     "is": "Whether each picture clearly shows something and all together show many things: higher is better.",
     "is_real": "The same of the split's real pictures: what the line above can hope for.",
     "diversity": "How much pictures of one scene differ under different seeds: higher is more varied, which is better "

@@ -13,6 +13,7 @@ from tensorboard.util import tensor_util
 from pipelines.patch_bank.bank import PatchBank
 from rgan_tf.drawing import draw_sheet, object_colours, page_picture
 from rgan_tf.evaluation.metrics.category_retrieval import CategoryRow
+from rgan_tf.evaluation.records import spread
 from rgan_tf.evaluation.report.meanings import MEANINGS
 from rgan_tf.evaluation.report.scenes import ReportScenes, ShownScene, source_pictures
 from rgan_tf.evaluation.scoring import Findings
@@ -61,10 +62,9 @@ def write_report(workspace: Workspace, lines: Sequence[dict], found: Findings) -
 def _scores(lines: Sequence[dict]) -> str:
     rows = []
     for line in lines:
-        deviation = "" if line["deviation"] is None else f" ± {line['deviation']:.3g}"
         meaning, caution = (html.escape(text) for text in (MEANINGS[line["metric"]], line["notes"].get("caution", "")))
         words = f"{meaning}<div class=note>{caution}</div>" if caution else meaning
-        cells = (f"<code>{html.escape(line['name'])}</code>", f"{line['value']:.4g}{deviation}", words)
+        cells = (f"<code>{html.escape(line['name'])}</code>", f"{line['value']:.4g}{spread(line)}", words)
         rows.append("<tr><td>" + "</td><td>".join(cells) + "</td></tr>")
     return "<table><tr><th>score</th><th>value</th><th>what it means</th></tr>" + "".join(rows) + "</table>"
 

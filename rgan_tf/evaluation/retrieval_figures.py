@@ -1,0 +1,76 @@
+"""Figures of a split that are about the patches retrieved for it; pictures made without patches have none."""
+
+from collections.abc import Iterator
+from typing import Optional
+
+import numpy as np
+
+from pipelines.input_pipeline import SceneSource
+from pipelines.patch_bank.bank import PatchBank
+from rgan_tf import config as config_lib
+from rgan_tf.evaluation.measurements import Measurement, Namer
+from rgan_tf.evaluation.metrics import candidate_recall, retrieval_scores
+from rgan_tf.evaluation.metrics.averages import UndefinedScore
+from rgan_tf.evaluation.metrics.category_retrieval import CategoryRetrieval
+from rgan_tf.evaluation.pictures.split_drawing import DrawnBatch
+from rgan_tf.scene_graph import Vocabulary
+from rgan_tf.workspace import Workspace
+
+
+class RetrievalFigures:
+    """Fed batch by batch.
+
+    Attributes:
+      styles: of the training scenes [S], None where the data set has none.
+      left_out: why a figure is missing.
+      categories: retrieval by category.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        config: config_lib.ExperimentConfig,
+        bank: PatchBank,
+        training: SceneSource,
+        names: Vocabulary,
+    ):
+        """Takes the workspace, whose training it was, the bank, and the scenes that it was cut from."""
+        self._workspace, self._config = workspace, config
+        self._rank = retrieval_scores.GroundTruthRank()
+        self._cooccurrence = retrieval_scores.CooccurrenceDistance(bank)
+        self.categories = CategoryRetrieval(names.objects)
+        self.styles: Optional[np.ndarray] = None
+        self.left_out: list[str] = []
+        self._style = None
+        try:
+            self.styles = retrieval_scores.training_styles(training)
+            self._style = retrieval_scores.StyleAgreement(bank, self.styles)
+        except UndefinedScore as reason:
+            self.left_out.append(str(reason))
+
+    def update(self, batch: DrawnBatch) -> None:
+        """Adds a drawn batch."""
+        scenes, found = batch.scenes, batch.retrieval
+        ranks = self._rank.update(
+            found.truth_features, found.truth_mask, found.candidate_features, scenes["candidate_mask"]
+        )
+        self.categories.add_ranks(scenes["objects"], ranks)
+        for sample in batch.samples:
+            self._cooccurrence.update(sample.rows)
+            self.categories.add_rows(scenes["objects"], sample.rows)
+            if self._style:
+                self._style.update(sample.rows)
+
+    def results(self, namer: Namer, split: str) -> Iterator[Measurement]:
+        """All figures."""
+        k = f"k{self._config.candidates.k_max}"
+        for name, score in self._rank.result().items():
+            yield namer.averaged(f"ground_truth_{name}", k, score, drawn=False)
+        # The field's mean over a scene's pairs, then over scenes: eq. (5).
+        distance = self._cooccurrence.result()["cooccurrence_distance"]
+        yield namer.measured("cooccurrence_distance", k, distance.scene_mean, None, {"pairs": distance.count})
+        if self._style:
+            yield namer.averaged("style_agreement", k, self._style.result()["style_agreement"])
+        recall = candidate_recall.candidate_recall(self._workspace, self._config, split)
+        for name, score in recall.items():
+            yield namer.averaged(f"candidate_recall_{name}", k, score, drawn=False)

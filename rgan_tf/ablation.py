@@ -23,8 +23,9 @@ from rgan_tf.evaluation import records
 from rgan_tf.evaluation.paper_tables import rows as paper_tables
 from rgan_tf.evaluation.paper_tables import tables
 from rgan_tf.evaluation.pictures.split_drawing import BOXES, POLICIES, SPLITS
+from rgan_tf.fingerprints import fingerprint, stages_of
 from rgan_tf.progress import progress_bar
-from rgan_tf.workspace import STAGES, Workspace, fingerprint
+from rgan_tf.workspace import Workspace
 
 _MAIN = "retrievegan"
 # In the order in which a table shows them; other configurations follow by name.
@@ -77,7 +78,7 @@ def plan(config_dir, root, seeds: int) -> list[Run]:
 
 
 def _shared_stages() -> list[str]:
-    return [stage for stage in STAGES if stage != _MAIN]
+    return stages_of(_MAIN)[:-1]
 
 
 def make_shared(runs: list[Run], root) -> None:

@@ -31,7 +31,7 @@ from rgan_tf.ops.box_sampling import crop
 from rgan_tf.ops.candidate_search import nearest_rows
 from rgan_tf.progress import progress_bar
 from rgan_tf.training import loop, runtime
-from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
+from rgan_tf.training.retrievegan.trainer import Models, RetrieveGANTrainer, build_models
 
 _CONFIG_FILE = flags.DEFINE_string("config_file", None, "YAML configuration.", required=True)
 _OVERRIDE = flags.DEFINE_string("params_override", "", "Fields to override: key=value,key.subkey=value.")

@@ -26,9 +26,10 @@ from pipelines.visual_genome import annotations
 from rgan_tf import config as config_lib
 from rgan_tf import preflight
 from rgan_tf.errors import UserError
+from rgan_tf.fingerprints import stages_of
 from rgan_tf.models.feature_weights import FeatureWeightsError
 from rgan_tf.training import runtime
-from rgan_tf.workspace import STAGES, Workspace
+from rgan_tf.workspace import Workspace
 
 _GIB = 2**30
 # Where Keras gets VGG19 from.
@@ -153,7 +154,16 @@ def configuration(path: str, overrides: str, workspace: Workspace) -> Iterator[F
     )
     yield from _looked_at("data", lambda: _source(config), str)
     yield from _looked_at("feature network", lambda: _feature_network(config), str)
-    estimate = config_lib.estimate_memory(config, strategy.num_replicas_in_sync if strategy else 1)
+    if config.model == "retrievegan":
+        yield from _estimated(config, strategy.num_replicas_in_sync if strategy else 1, workspace)
+    else:
+        yield Finding("memory and disk it takes", f"not known of {config.model}; try a few steps")
+    done = [stage for stage in stages_of(config.model) if workspace.is_current(stage, config)]
+    yield Finding("stages", f"current in {workspace.root}: {', '.join(done) or 'none'}")
+
+
+def _estimated(config: config_lib.ExperimentConfig, replicas: int, workspace: Workspace) -> Iterator[Finding]:
+    estimate = config_lib.estimate_memory(config, replicas)
     memory = f"about {estimate.training_memory / _GIB:.1f} GiB, of it {estimate.step_activations / _GIB:.1f} for a step"
     short = estimate.training_memory > preflight.machine_memory() and not tf.config.list_physical_devices("GPU")
     yield Finding("memory it takes", memory, "lower training.batch_size, if it does not fit" if short else "")
@@ -163,8 +173,6 @@ def configuration(path: str, overrides: str, workspace: Workspace) -> Iterator[F
     else:
         free, disk = 0, f"{estimate.bank_disk_per_patch / 1024:.0f} KiB a patch; the number of scenes is not known here"
     yield Finding("disk it takes", disk, "make room" if estimate.disk > free else "")
-    done = [stage for stage in STAGES if workspace.is_current(stage, config)]
-    yield Finding("stages", f"current in {workspace.root}: {', '.join(done) or 'none'}")
 
 
 def _looked_at(subject: str, look: Callable, tell: Callable) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import html
 import io
 import textwrap
 from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -23,26 +24,33 @@ _PAPER, _INK, _FAINT = (255, 255, 255), (32, 32, 36), (120, 120, 128)
 class SceneView:
     """What is shown of one scene.
 
-    boxes: float [n, 4], (x0, y0, x1, y1) in [0, 1]; patches: uint8 [n, h, w, 3]; pictures: titles with uint8
-    [H, W, 3] images, the same titles in every view of a sheet.
+    boxes: float [n, 4], (x0, y0, x1, y1) in [0, 1]; patches: uint8 [n, h, w, 3], None in every view of a sheet without
+    any; pictures: titles with uint8 [H, W, 3] images, the same titles in every view of a sheet.
     """
 
     scene: SceneGraph
     boxes: np.ndarray
-    patches: np.ndarray
+    patches: Optional[np.ndarray]
     pictures: tuple[tuple[str, np.ndarray], ...]
 
 
 def draw_sheet(views: Sequence[SceneView]) -> Image.Image:
     """Draws one row a view under a line of column titles."""
-    titles = ["scene graph", "boxes", "patches"] + [title for title, _ in views[0].pictures]
+    with_patches = views[0].patches is not None
+    titles = [
+        "scene graph",
+        "boxes",
+        *(["patches"] if with_patches else []),
+        *(title for title, _ in views[0].pictures),
+    ]
     width = _MARGIN + len(titles) * (CELL + _MARGIN)
     sheet = Image.new("RGB", (width, _HEADER + len(views) * (CELL + _MARGIN) + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         pen.text((_left(column), 6), title, fill=_FAINT, font=_font(14))
     for row, view in enumerate(views):
-        cells = [_words(view.scene), _layout(view), _patches(view)] + [_scaled(image) for _, image in view.pictures]
+        cells = [_words(view.scene), _layout(view), *([_patches(view)] if with_patches else [])]
+        cells += [_scaled(image) for _, image in view.pictures]
         for column, cell in enumerate(cells):
             sheet.paste(cell, (_left(column), _HEADER + row * (CELL + _MARGIN)))
     return sheet

@@ -5,17 +5,25 @@ import json
 
 from rgan_tf import config as config_lib
 
-# In the order in which they run; each with the stages it reads.
+# In the order in which they run; each with the stages it reads. The last ones are main trainings, a model each.
 STAGES: dict[str, tuple[str, ...]] = {
     "dataset": (),
     "graph_encoder": ("dataset",),
     "patch_bank": ("dataset", "graph_encoder"),
     "candidates": ("patch_bank",),
     "cooccurrence": ("patch_bank",),
-    "retrievegan": ("candidates", "cooccurrence"),
+    **{name: entry.inputs for name, entry in config_lib.MODELS.items()},
 }
 # Fields that say how a run reports, not what it learns.
 _REPORTING = ("summary_interval", "panel_interval", "checkpoint_interval", "keep_checkpoints")
+
+
+def stages_of(model: str) -> list[str]:
+    """The stages that a model's main training needs, in the order in which they run, and that training."""
+    needed = {model}
+    for stage in reversed(STAGES):
+        needed.update(STAGES[stage] if stage in needed else ())
+    return [stage for stage in STAGES if stage in needed]
 
 
 def fingerprint(stage: str, config: config_lib.ExperimentConfig) -> str:
@@ -45,10 +53,14 @@ def part_of(stage: str, config: config_lib.ExperimentConfig) -> dict:
         # Workspaces were made before it was there.
         own = _without(tree[stage], "k_train", *(["min_recall"] if config.candidates.min_recall == 0.99 else []))
         return {stage: own}
-    rooms = {name: tree[name] for name in ("retrieval", "generator", "discriminators", "losses")}
-    rooms["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
+    entry = config_lib.MODELS[stage]
+    rooms = {name: tree[name] for name in entry.reads}
+    if "losses" in rooms:
+        rooms["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
+    if "candidates" in entry.inputs:
+        rooms["k_train"] = config.candidates.k_train
     training = _without(tree["training"], "steps", *_REPORTING)
-    return {**rooms, "training": training, "k_train": config.candidates.k_train, "seed": config.training_seed}
+    return {**rooms, "training": training, "seed": config.training_seed}
 
 
 def _read_fields(network: dict) -> dict:

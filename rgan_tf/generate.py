@@ -7,12 +7,14 @@ from rgan_tf import commands  # isort: split
 
 from PIL import Image
 
+from rgan_tf.config import MODELS
 from rgan_tf.drawing import SceneView, draw_sheet
 from rgan_tf.scene_generator import load
 from rgan_tf.scene_graph import load_scenes
 from rgan_tf.scene_requests import save_picture
 
 _WORKSPACE = flags.DEFINE_string("workspace", None, "A trained workspace, or an exported model.", required=True)
+_MODEL = flags.DEFINE_enum("model", "", ["", *MODELS], "Of several that were trained in a workspace, which one draws.")
 _SCENE = flags.DEFINE_string("scene", None, "JSON file with a scene graph or a list of them.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "The PNG to write.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same picture.", lower_bound=0)
@@ -26,7 +28,7 @@ _SHEET = flags.DEFINE_bool(
 
 def main() -> None:
     """Reads scenes, draws them, writes the PNG."""
-    generator = load(_WORKSPACE.value)
+    generator = load(_WORKSPACE.value, _MODEL.value)
     scenes = load_scenes(_SCENE.value, generator.vocabulary, generator.max_objects, generator.max_triples)
     drawn = [
         (scene, answer)

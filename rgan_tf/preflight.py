@@ -11,13 +11,13 @@ from collections.abc import Collection
 import psutil
 import tensorflow as tf
 
-from rgan_tf.config import ConfigError, ExperimentConfig, MemoryEstimate, estimate_memory
+from rgan_tf.config import MODELS, ConfigError, ExperimentConfig, MemoryEstimate, estimate_memory
 from rgan_tf.models import feature_weights
 from rgan_tf.workspace import Workspace
 
 # An estimate so many times as large as what there is can be wrong and still be too much.
 _CERTAIN = 3
-_TRAININGS = ("graph_encoder", "cooccurrence", "retrievegan")
+_TRAININGS = ("graph_encoder", "cooccurrence", *MODELS)
 # Limits of a container: control groups, version 2 and 1. The first holds "max" where there is none.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _GIB = 2**30
@@ -40,13 +40,14 @@ def check(
     """
     stages = [stage for stage in stages if not workspace.is_current(stage, config)]
     replicas = strategy.num_replicas_in_sync
-    if "retrievegan" in stages:
+    if any("losses" in MODELS[stage].reads for stage in stages if stage in MODELS):
         check_feature_network(config)
     trainings = [stage for stage in stages if stage in _TRAININGS]
     for stage in trainings:
         _check_share(config, stage, replicas)
     estimate = estimate_memory(config, replicas)
-    if trainings:
+    # Nobody has counted the other models.
+    if trainings and config.model == "retrievegan":
         on_gpus = config.runtime.num_gpus != 0 and bool(tf.config.list_physical_devices("GPU"))
         _check_memory(estimate, on_gpus)
     if stages:
@@ -82,9 +83,9 @@ def check_feature_network(config: ExperimentConfig) -> None:
 
 
 def _check_share(config: ExperimentConfig, stage: str, replicas: int) -> None:
-    training = config.training if stage == "retrievegan" else getattr(config, stage).training
+    training = config.training if stage in MODELS else getattr(config, stage).training
     if training.batch_size % replicas:
-        field = "training.batch_size" if stage == "retrievegan" else f"{stage}.training.batch_size"
+        field = "training.batch_size" if stage in MODELS else f"{stage}.training.batch_size"
         raise ConfigError(
             f"{field} is {training.batch_size}; it must be a multiple of the {replicas} devices that share a batch, "
             "so that the mean over them is the mean over the batch."

@@ -13,6 +13,7 @@ from pipelines.input_pipeline import to_device
 from pipelines.patch_bank.bank import PatchBankError
 from pipelines.prefilter.candidates import SearchSettings, find_candidates
 from rgan_tf import export_files, scene_requests
+from rgan_tf.config import MODELS
 from rgan_tf.errors import UserError
 from rgan_tf.ops import pixels
 from rgan_tf.runtime_messages import sentence_of
@@ -20,6 +21,7 @@ from rgan_tf.scene_graph import Box, SceneError, SceneGraph, Vocabulary, pad_sce
 from rgan_tf.scene_requests import GeneratedScene
 from rgan_tf.training import artifacts
 from rgan_tf.training.graph_encoder import encode_graph
+from rgan_tf.training.systems import system_of
 from rgan_tf.workspace import Workspace
 
 
@@ -73,7 +75,7 @@ class SceneGenerator(abc.ABC):
 
 
 class WorkspaceGenerator(SceneGenerator):
-    """The trained model of a workspace with its bank."""
+    """The trained model of a workspace, whichever it is."""
 
     def __init__(self, workspace: Workspace):
         """Loads the newest checkpoint, with averaged weights where training kept them.
@@ -84,17 +86,39 @@ class WorkspaceGenerator(SceneGenerator):
         self.config = workspace.trained_config()
         self.vocabulary = artifacts.vocabulary(workspace)
         self.max_objects, self.max_triples = self.config.data.max_objects, self.config.data.max_triples
+        self._generate = tf.function(system_of(workspace.model).load(workspace, self.config).draw)
+
+    def draw(self, scenes: Sequence[SceneGraph], seed: int) -> list[GeneratedScene]:
+        """See `SceneGenerator`; a model that retrieves no patches can pin none."""
+        for number, scene in enumerate(scenes):
+            if any(patch is not None for patch in scene.patches or ()):
+                raise SceneError(
+                    f"Scene {number} pins a patch, and {self.config.model} draws without patches; leave patches out."
+                )
+        result = self._generate(to_device(self._batch(scenes, seed)))
+        images = pixels.to_uint8(result.image).numpy()
+        counts = [len(scene.objects) for scene in scenes]
+        return [GeneratedScene(images[i], result.boxes[i, :n].numpy()) for i, n in enumerate(counts)]
+
+    def _batch(self, scenes: Sequence[SceneGraph], seed: int) -> dict[str, tf.Tensor]:
+        padded = pad_scenes(scenes, self.vocabulary, self.max_objects, self.max_triples)
+        seeds = np.tile(np.array([[seed % 2**31, 0]], np.int32), (len(scenes), 1))
+        return {name: tf.constant(value) for name, value in {**padded, "scene_seed": seeds}.items()}
+
+
+class RetrievingGenerator(WorkspaceGenerator):
+    """The trained model of a workspace, and its bank, from which it retrieves patches."""
+
+    def __init__(self, workspace: Workspace):
+        """See `WorkspaceGenerator`."""
+        super().__init__(workspace)
         self._bank = artifacts.open_bank(workspace)
         self._prefilter = artifacts.pretrained_graph_encoder(workspace, self.config)
-        model = artifacts.trained_model(workspace, self.config, self.vocabulary, self._bank.patch_size)
-        self._generate = tf.function(model.generate)
 
     def draw(self, scenes: Sequence[SceneGraph], seed: int) -> list[GeneratedScene]:
         """See `SceneGenerator`."""
-        padded = pad_scenes(scenes, self.vocabulary, self.max_objects, self.max_triples)
-        rows, pinned = self._candidates(scenes, padded)
-        seeds = np.tile(np.array([[seed % 2**31, 0]], np.int32), (len(scenes), 1))
-        batch = {name: tf.constant(value) for name, value in {**padded, "scene_seed": seeds}.items()}
+        batch = self._batch(scenes, seed)
+        rows, pinned = self._candidates(scenes, batch)
         batch["candidate_mask"] = tf.constant(rows >= 0)
         batch["candidate_patches"] = tf.constant(self._bank.gather_patches(rows))
         result = self._generate(to_device(batch), tf.constant(pinned))
@@ -115,16 +139,15 @@ class WorkspaceGenerator(SceneGenerator):
             )
         return answers
 
-    def _candidates(self, scenes: Sequence[SceneGraph], padded: dict[str, np.ndarray]):
+    def _candidates(self, scenes: Sequence[SceneGraph], batch: dict[str, tf.Tensor]):
         """Bank rows int32 [B, N, k] of each object's candidates, pinned ones first, and the pinned as float one-hot."""
-        settings, mask = self.config.candidates, padded["object_mask"]
-        graph = {name: tf.constant(value) for name, value in padded.items()}
-        features = encode_graph(self._prefilter, graph).object_features.numpy()
+        settings, mask = self.config.candidates, batch["object_mask"].numpy()
+        features = encode_graph(self._prefilter, batch).object_features.numpy()
         rows = np.full(mask.shape + (settings.k_max,), -1, np.int32)
         rows[mask] = find_candidates(
             self._bank,
             features[mask],
-            padded["objects"][mask],
+            batch["objects"].numpy()[mask],
             np.full(mask.sum(), -1),
             settings.k_max,
             SearchSettings("exact", settings.query_batch),
@@ -187,11 +210,12 @@ class SavedModelGenerator(SceneGenerator):
         return scene_requests.from_outputs(scenes, {name: value.numpy() for name, value in outputs.items()})
 
 
-def load(path) -> SceneGenerator:
+def load(path, model: str = "") -> SceneGenerator:
     """A trained model, ready to draw.
 
     Args:
       path: a workspace; an exported version, `DIR/N`; or the folder of versions, `DIR`, for its newest.
+      model: of a workspace in which several were trained, which one; see `Workspace`.
 
     Raises:
       UserError: it is none of these.
@@ -199,8 +223,10 @@ def load(path) -> SceneGenerator:
     path = pathlib.Path(path)
     if export_files.is_version(path):
         return SavedModelGenerator(path)
-    if (path / "retrievegan").is_dir():
-        return WorkspaceGenerator(Workspace(path))
+    if model or any((path / name).is_dir() for name in MODELS):
+        workspace = Workspace(path, model)
+        retrieves = system_of(workspace.model).retrieves
+        return RetrievingGenerator(workspace) if retrieves else WorkspaceGenerator(workspace)
     versions = [folder for folder in path.glob("[0-9]*") if folder.name.isdigit() and export_files.is_version(folder)]
     if not versions:
         raise UserError(f"{path} is neither a trained workspace nor an exported model; train or export one.")

@@ -89,10 +89,14 @@ class SceneGraph:
         return content
 
     def in_words(self) -> str:
-        """The scene as a sentence: its relations, then the objects no relation names."""
+        """The scene as one line: its phrases."""
+        return ", ".join(self.phrases())
+
+    def phrases(self) -> list[str]:
+        """Its relations as "subject predicate object", then the objects that no relation names."""
         said = [f"{self.objects[s]} {predicate} {self.objects[o]}" for s, predicate, o in self.relationships]
         named = {index for s, _, o in self.relationships for index in (s, o)}
-        return ", ".join(said + [name for index, name in enumerate(self.objects) if index not in named])
+        return said + [name for index, name in enumerate(self.objects) if index not in named]
 
 
 def load_scenes(path, vocabulary: Optional[Vocabulary], max_objects: int, max_triples: int) -> list[SceneGraph]:

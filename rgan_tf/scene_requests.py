@@ -9,7 +9,7 @@ import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 from PIL import Image
@@ -34,15 +34,16 @@ class GeneratedScene(NamedTuple):
     """One picture and how it came about.
 
     image uint8 [H, W, 3]; boxes float32 [n, 4]; patches uint8 [n, h, w, 3]; patch_ids int64 [n], their bank ids;
-    sources, their pictures' ids; licenses, those pictures' licences, "" where unknown.
+    sources, their pictures' ids; licenses, those pictures' licences, "" where unknown. The last four are None of a
+    model that retrieves no patches.
     """
 
     image: np.ndarray
     boxes: np.ndarray
-    patches: np.ndarray
-    patch_ids: np.ndarray
-    sources: list[str]
-    licenses: list[str]
+    patches: Optional[np.ndarray] = None
+    patch_ids: Optional[np.ndarray] = None
+    sources: Optional[list[str]] = None
+    licenses: Optional[list[str]] = None
 
 
 class RefusedScenesError(SceneError):

@@ -1,7 +1,8 @@
 """Trains RetrieveGAN from nothing: python -m rgan_tf.train --config_file=… --workspace=…
 
 Runs every stage that is missing or stale, in order: data set, graph encoder, patch bank, candidates, co-occurrence
-embedding, and the adversarial training of the full model. A run that was killed goes on where its last checkpoint is.
+embedding, and the adversarial training of the full model; of another model (`model` in the configuration) those that it
+needs. A run that was killed goes on where its last checkpoint is.
 """
 
 from absl import flags
@@ -11,17 +12,18 @@ from rgan_tf import commands  # isort: split
 from pipelines.beam_options import parse_beam_options
 from rgan_tf import config as config_lib
 from rgan_tf import preflight
+from rgan_tf.fingerprints import STAGES, stages_of
 from rgan_tf.training import runtime
 from rgan_tf.training.stages import StageRunner
-from rgan_tf.workspace import STAGES, Workspace
+from rgan_tf.workspace import Workspace
 
 
 def main() -> None:
     """Applies the runtime configuration and runs the stages."""
     given = flags.FLAGS
     config, beam_options = configuration(given), parse_beam_options(given.beam_pipeline_options)
-    workspace, strategy = Workspace(given.workspace), runtime.prepare(config.runtime)
-    preflight.check(config, workspace, [given.stage] if given.stage else list(STAGES), strategy)
+    workspace, strategy = Workspace(given.workspace, config.model), runtime.prepare(config.runtime)
+    preflight.check(config, workspace, [given.stage] if given.stage else stages_of(config.model), strategy)
     StageRunner(workspace, config, strategy, given.profile_steps, beam_options).run(given.stage)
 
 

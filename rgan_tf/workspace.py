@@ -30,9 +30,17 @@ _UNRECORDED = ("checkpoint", "events.out.", ".")
 class Workspace:
     """The artifacts under one directory, laid out as WORKSPACE.md describes."""
 
-    def __init__(self, root):
-        """Takes the directory, which need not exist yet."""
+    def __init__(self, root, model: str = ""):
+        """Takes the directory, which need not exist yet, and the model of its main training.
+
+        Args:
+          root: the directory.
+          model: one of `config.MODELS`; by default the one that was trained here, RetrieveGAN if there are several or
+            none.
+        """
         self.root = pathlib.Path(root)
+        trained = [name for name in config_lib.MODELS if (self.root / name).is_dir()]
+        self.model = model or next(iter(trained), "retrievegan")
 
     def directory(self, stage: str) -> pathlib.Path:
         """The folder of a finished stage, its files held against what was written.
@@ -41,7 +49,7 @@ class Workspace:
           WorkspaceError: the stage has not been run.
           DamageError: a file is not as the stage left it.
         """
-        if stage == "retrievegan":
+        if stage in config_lib.MODELS:
             ready = any((self.root / stage).glob("checkpoint*"))
         else:
             ready = (self.root / stage / _MANIFEST).is_file()
@@ -63,15 +71,15 @@ class Workspace:
         manifest = self._manifest(self.root / stage)
         if manifest.get("fingerprint") != fingerprint(stage, config):
             return False
-        return stage != "retrievegan" or self._is_trained(manifest, config.training.steps)
+        return stage not in config_lib.MODELS or self._is_trained(stage, manifest, config.training.steps)
 
-    def _is_trained(self, manifest: dict, steps: int) -> bool:
-        """Whether the main training reached its steps, and still has what it wrote then."""
-        directory = self.root / "retrievegan"
+    def _is_trained(self, model: str, manifest: dict, steps: int) -> bool:
+        """Whether a main training reached its steps, and still has what it wrote then."""
+        directory = self.root / model
         kept = [path.stem.rpartition("-")[2] for path in directory.glob("checkpoint-*.index")]
         reached = max((int(step) for step in kept if step.isdigit()), default=manifest.get("steps", 0))
         try:
-            self._check("retrievegan")
+            self._check(model)
         except integrity.DamageError:
             # Written anew when the training goes on.
             return False
@@ -120,17 +128,17 @@ class Workspace:
         A training from another configuration is set aside under a name of its own, never removed, and comes back to its
         place when its configuration does. Of several workers the chief alone does this book-keeping.
         """
-        directory = self.root / "retrievegan"
+        directory = self.root / self.model
         if not chief:
             yield directory
             return
-        mark = {"fingerprint": fingerprint("retrievegan", config)}
+        mark = {"fingerprint": fingerprint(self.model, config)}
         found = self._training_fingerprint(directory)
         if directory.exists() and found != mark["fingerprint"]:
-            aside = self.root / f"retrievegan.{found or 'unknown'}"
+            aside = self.root / f"{self.model}.{found or 'unknown'}"
             logging.warning("The configuration or an input changed: the earlier training moves to %s.", aside)
             directory.rename(aside)
-        earlier = self.root / f"retrievegan.{mark['fingerprint']}"
+        earlier = self.root / f"{self.model}.{mark['fingerprint']}"
         if earlier.exists():
             earlier.rename(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -146,7 +154,7 @@ class Workspace:
         """Of the training in a folder; where its manifest is gone, of the configuration that it keeps."""
         manifest = self._manifest(directory)
         if not manifest and (directory / _CONFIG).is_file():
-            return fingerprint("retrievegan", config_lib.load_config(directory / _CONFIG))
+            return fingerprint(self.model, config_lib.load_config(directory / _CONFIG))
         return manifest.get("fingerprint")
 
     @contextlib.contextmanager
@@ -179,9 +187,9 @@ class Workspace:
         Raises:
           WorkspaceError: there has been no main training, or an override would describe another one.
         """
-        path = self.directory("retrievegan") / _CONFIG
+        path = self.directory(self.model) / _CONFIG
         config, trained = config_lib.load_config(path, overrides), config_lib.load_config(path)
-        if fingerprint("retrievegan", config) != fingerprint("retrievegan", trained):
+        if fingerprint(self.model, config) != fingerprint(self.model, trained):
             raise WorkspaceError(
                 f"The override {overrides!r} describes another training than that of {self.root}; "
                 "override fields of evaluation alone."
@@ -192,13 +200,13 @@ class Workspace:
         directory = self.root / stage
         manifest = self._manifest(directory)
         mend = f"run {self._command()} with the configuration of this training again, which writes it anew"
-        if stage != "retrievegan":
+        if stage not in config_lib.MODELS:
             mend = self.make_again(stage)
         integrity.check(directory, manifest.get("files", {}), mend, contents="changing" not in manifest)
 
     def _manifest(self, directory: pathlib.Path, name: str = _MANIFEST) -> dict:
         """A folder's manifest, empty where there is none."""
-        if directory.name == "retrievegan":
+        if directory.name in config_lib.MODELS:
             mend = f"delete it and run {self._command()} with the configuration of this training, which writes it anew"
         elif name == _PENDING:
             mend = f"delete {directory}, which a stopped run left behind, and run again"

@@ -17,7 +17,7 @@ from shrunk_configs import shrunk
 
 from pipelines.input_pipeline import training_batches
 from rgan_tf.training import artifacts
-from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
+from rgan_tf.training.retrievegan.trainer import Models, RetrieveGANTrainer, build_models
 from rgan_tf.workspace import Workspace
 
 

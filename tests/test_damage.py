@@ -35,7 +35,7 @@ def evaluated(tiny_workspace, tmp_path_factory):
     (workspace.root / "evaluation" / "real_statistics").mkdir()
     statistics.save(workspace.root / "evaluation" / "real_statistics" / "mark.npz", "mark")
     figures = [Measurement("fid", f"fid.test{n}", 1.5 * n, None, {"real_images": n}) for n in (4, 5, 16)]
-    records.append(workspace, config, Setting(), figures, 4, 1.0)
+    records.append(workspace.root / records.FILE, records.of_checkpoint(config, 4), Setting(), figures, 1.0)
     with pytest.raises(KeyboardInterrupt), workspace.making("graph_encoder", config) as partial:
         for path in (workspace.root / "graph_encoder").glob("checkpoint*"):
             shutil.copy(path, partial)

@@ -13,7 +13,7 @@ from rgan_tf.errors import UserError
 from rgan_tf.evaluation import records
 from rgan_tf.evaluation.paper_tables import published, tables
 from rgan_tf.evaluation.paper_tables import rows as paper_tables
-from rgan_tf.evaluation.paper_tables.__main__ import parse_trainings
+from rgan_tf.evaluation.paper_tables.__main__ import gather, parse_trainings
 from rgan_tf.workspace import Workspace, WorkspaceError, fingerprint
 
 TINY = REPOSITORY / "tests" / "tiny.yaml"
@@ -163,7 +163,7 @@ def test_workspaces_are_named_with_their_rows(tmp_path):
         with pytest.raises(UserError, match="NAME=PATH"):
             parse_trainings([text])
     with pytest.raises(UserError, match="No workspace was given"):
-        parse_trainings([])
+        gather([], [], ("test", 1), ("predicted",))
     with pytest.raises((UserError, WorkspaceError)):
         parse_trainings([f"ours={tmp_path}"])
 

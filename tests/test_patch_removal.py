@@ -18,7 +18,7 @@ from rgan_tf.errors import UserError
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.training import artifacts, stages
 from rgan_tf.training.cooccurrence import CooccurrenceTrainer
-from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
+from rgan_tf.training.retrievegan.trainer import Models, RetrieveGANTrainer, build_models
 
 COLUMNS = ("category", "graph_feature", "box", "image_id", "license")
 # Their patches are all removed: the scenes of a first batch, and of most others.

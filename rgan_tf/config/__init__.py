@@ -1,5 +1,6 @@
 """The typed configuration of one experiment, validated as a whole.
 
+models.py     the models that can be trained, a row each
 fields.py     every section and field, with its default and its bound
 kinds.py      bounds that several fields share
 bounds.py     what a value may be, and the sentence where it is not
@@ -34,10 +35,12 @@ from rgan_tf.config.fields import (
     TrainingConfig,
 )
 from rgan_tf.config.files import load_config, save_config
+from rgan_tf.config.models import MODELS
 
 __all__ = [
     "ConfigError",
     "LOSS_TERMS",
+    "MODELS",
     "CandidatesConfig",
     "CooccurrenceConfig",
     "DataConfig",

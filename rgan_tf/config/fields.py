@@ -14,6 +14,7 @@ from official.modeling import hyperparams
 from rgan_tf.config import kinds
 from rgan_tf.config.bounds import Integer, Number, OneOf, Text
 from rgan_tf.config.data_fields import DataConfig
+from rgan_tf.config.models import MODELS, settings_of
 
 # A repetition trains from a seed so far from the one before it.
 REPETITION_STRIDE = 1_000_003
@@ -258,6 +259,9 @@ class RuntimeConfig(hyperparams.Config):
 class ExperimentConfig(hyperparams.Config):
     """Everything one workspace is made from."""
 
+    # The model of the main training, and its own section: a room's `Settings` (models.py).
+    model: Annotated[str, OneOf(tuple(MODELS))] = "retrievegan"
+    baseline: hyperparams.Config = dataclasses.field(default_factory=lambda: settings_of("retrievegan"))
     seed: kinds.Seed = 0
     # Repeats the main training with other random numbers, on what the stages before it made from `seed`.
     repetition: Annotated[int, Integer(0, kinds.INT32 // REPETITION_STRIDE)] = 0

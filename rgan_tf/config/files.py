@@ -11,6 +11,7 @@ from official.modeling import hyperparams
 from rgan_tf.config import bounds, checks
 from rgan_tf.config.bounds import ConfigError
 from rgan_tf.config.fields import ExperimentConfig
+from rgan_tf.config.models import settings_of
 
 
 class _YamlLoader(yaml.SafeLoader):
@@ -34,9 +35,7 @@ def load_config(path, overrides: str = "") -> ExperimentConfig:
     Raises:
       ConfigError: the file cannot be read, or a key or value cannot be used.
     """
-    config = ExperimentConfig()
-    for layer in _read_layers(pathlib.Path(path)):
-        _apply(config, layer, where=str(path))
+    layers = [(layer, str(path)) for layer in _read_layers(pathlib.Path(path))]
     if overrides:
         try:
             layer = yaml.load(hyperparams.nested_csv_str_to_json_str(overrides), Loader=_YamlLoader)
@@ -44,7 +43,15 @@ def load_config(path, overrides: str = "") -> ExperimentConfig:
             raise ConfigError(
                 f"--params_override {bounds.shown(overrides)} is not of the form key=value,key.subkey=value."
             ) from error
-        _apply(config, layer, where="--params_override")
+        layers.append((layer, "--params_override"))
+    config = ExperimentConfig()
+    # Which section `baseline` is depends on the model.
+    for layer, where in layers:
+        if "model" in layer:
+            bounds.check(f"{where}: model", layer["model"], checks.bound_of(config, "model"))
+            config.model, config.baseline = layer["model"], settings_of(layer["model"])
+    for layer, where in layers:
+        _apply(config, layer, where)
     checks.validate(config)
     return config
 

@@ -4,9 +4,12 @@ from typing import NamedTuple, Optional
 
 from rgan_tf.evaluation.metrics.averages import Score
 
+# The policy of pictures that somebody else drew.
+PICTURES = "pictures"
+
 
 class Setting(NamedTuple):
-    """How a split is drawn: see `SplitDrawing`."""
+    """How a split is drawn: see `SplitDrawing`; `policy` is `PICTURES` for pictures from a folder."""
 
     split: str = "test"
     boxes: str = "predicted"
@@ -65,9 +68,9 @@ class Namer:
         parts = [metric, count]
         if drawn:
             parts[1] += f"x{setting.samples}" if setting.samples > 1 else ""
-            parts += [f"{setting.boxes}_boxes"] + (
-                [f"{setting.policy}_retrieval"] if setting.policy != "learned" else []
-            )
+            parts.append(f"{setting.boxes}_boxes")
+            if setting.policy not in ("learned", PICTURES):
+                parts.append(f"{setting.policy}_retrieval")
         name = ".".join(part for part in [*parts, protocol] if part)
         notes = {key: note for key, note in (notes or {}).items() if note != ""}
         return Measurement(metric, name, float(value), None if deviation is None else float(deviation), notes)

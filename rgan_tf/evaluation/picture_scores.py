@@ -32,6 +32,7 @@ class PictureScores:
         names: Vocabulary,
         samples: int,
         lpips_weights: str = "",
+        has_boxes: bool = True,
     ):
         """Makes the networks.
 
@@ -41,7 +42,9 @@ class PictureScores:
           names: the vocabulary.
           samples: pictures of a scene.
           lpips_weights: file for the Diversity Score.
+          has_boxes: whether it is known where the pictures show their objects.
         """
+        self._has_boxes = has_boxes
         self.left_out: list[str] = []
         self._extract = image_features.make_feature_extractor(config, workspace)
         self._real = RealStatistics(workspace, config, self._extract)
@@ -50,11 +53,17 @@ class PictureScores:
         logits = tf.function(self._classifier.class_logits, reduce_retracing=True)
         self._accuracy, self._real_accuracy = ObjectAccuracy(logits), ObjectAccuracy(logits)
         self._relations = self._real_relations = None
-        try:
-            self._relations = RelationAccuracy(names.predicates)
-            self._real_relations = RelationAccuracy(names.predicates)
-        except UndefinedScore as reason:
-            self.left_out.append(str(reason))
+        if not has_boxes:
+            self.left_out.append(
+                "Where these pictures show their objects is not known (boxes.json): scores of objects and relations "
+                "are left out."
+            )
+        else:
+            try:
+                self._relations = RelationAccuracy(names.predicates)
+                self._real_relations = RelationAccuracy(names.predicates)
+            except UndefinedScore as reason:
+                self.left_out.append(str(reason))
         self._diversity = DiversityScore(Lpips(lpips_weights)) if lpips_weights and samples > 1 else None
         if self._diversity is None:
             self.left_out.append(
@@ -70,6 +79,8 @@ class PictureScores:
             self._real_relations.update(scenes["boxes"], *triples)
         for sample in batch.samples:
             self._pictures.add(self._extract(sample.images))
+            if sample.boxes is None:
+                continue
             self._objects.add(self._extract(object_pictures(sample.images, sample.boxes, mask)))
             self._accuracy.update(sample.images, sample.boxes, scenes["objects"], mask)
             if self._relations:
@@ -91,6 +102,13 @@ class PictureScores:
         floor = self._real.of_pictures(training, self._pictures.count)
         yield from self._distances(namer, "", self._pictures, real, floor)
         yield from self._inception_scores(namer, real)
+        if self._has_boxes:
+            yield from self._object_scores(namer, source, training)
+        if self._diversity:
+            result = self._diversity.result()
+            yield namer.measured("diversity", "lpips_alex_v0.1", result.mean, result.deviation)
+
+    def _object_scores(self, namer: Namer, source: SceneSource, training: SceneSource) -> Iterator[Measurement]:
         objects, object_floor = self._real.of_objects(source), self._real.of_objects(training, self._objects.count)
         yield from self._distances(namer, "scene_", self._objects, objects, object_floor)
         caution = self._classifier.caution
@@ -102,9 +120,6 @@ class PictureScores:
         if self._relations:
             yield namer.averaged("relation_accuracy", "", self._relations.result())
             yield namer.averaged("relation_accuracy_real", "", self._real_relations.result(), drawn=False)
-        if self._diversity:
-            result = self._diversity.result()
-            yield namer.measured("diversity", "lpips_alex_v0.1", result.mean, result.deviation)
 
     def _distances(
         self, namer: Namer, prefix: str, drawn: ImageStatistics, real: ImageStatistics, floor: ImageStatistics

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rgan_tf import config as config_lib
 from rgan_tf import integrity
 from rgan_tf.errors import UserError
-from rgan_tf.evaluation.measurements import Measurement, Setting
+from rgan_tf.evaluation.measurements import PICTURES, Measurement, Setting
 from rgan_tf.workspace import Workspace, fingerprint
 
 FILE = pathlib.Path("evaluation") / "metrics.jsonl"
@@ -18,26 +18,22 @@ _LIBRARIES = ("rgan_tf", "tensorflow", "tensorflow-gan", "numpy")
 
 
 def append(
-    workspace: Workspace,
-    config: config_lib.ExperimentConfig,
-    setting: Setting,
-    measurements: Sequence[Measurement],
-    step: int,
-    seconds: float,
+    path: pathlib.Path, of: dict, setting: Setting, measurements: Sequence[Measurement], seconds: float
 ) -> list[dict]:
     """Writes a line for each figure and returns them.
 
     Args:
-      workspace: whose file is appended to.
-      config: of its training.
+      path: the file, which is appended to.
+      of: what was measured: `of_checkpoint` or `of_pictures`.
       setting: how the split was drawn.
       measurements: the figures.
-      step: of the checkpoint.
       seconds: that the whole evaluation took.
+
+    Raises:
+      UserError: a figure is not finite.
     """
     common = {
-        "fingerprint": fingerprint("retrievegan", config),
-        "step": step,
+        **of,
         **setting._asdict(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
@@ -47,11 +43,20 @@ def append(
     broken = [line["name"] for line in lines if not math.isfinite(line["value"])]
     if broken:
         raise UserError(f"{broken[0]} is not finite; the model or the network that measures it has diverged.")
-    path = workspace.root / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
         file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
     return lines
+
+
+def of_checkpoint(config: config_lib.ExperimentConfig, step: int) -> dict:
+    """What lines say of a training's checkpoint."""
+    return {"fingerprint": fingerprint(config.model, config), "step": step}
+
+
+def of_pictures(config: config_lib.ExperimentConfig) -> dict:
+    """What lines say of pictures from a folder: the data set whose scenes they show."""
+    return {"fingerprint": fingerprint("dataset", config), "dataset": config.data.builder}
 
 
 def check(workspace: Workspace) -> None:
@@ -70,7 +75,21 @@ def read(workspace: Workspace) -> list[dict]:
     Raises:
       UserError: it was not evaluated, or its file is damaged.
     """
-    path = workspace.root / FILE
+    command = f"python -m rgan_tf.evaluate --workspace={workspace.root}"
+    return _read(workspace.root / FILE, str(workspace.root), command)
+
+
+def _read(path: pathlib.Path, what: str, command: str) -> list[dict]:
+    """All lines of a file, oldest first.
+
+    Args:
+      path: the file.
+      what: was evaluated.
+      command: that writes it.
+
+    Raises:
+      UserError: it is not there, or is damaged.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         if text and not text.endswith("\n"):
@@ -80,9 +99,7 @@ def read(workspace: Workspace) -> list[dict]:
             integrity.unsealed(line)
         return lines
     except FileNotFoundError as error:
-        raise UserError(
-            f"{workspace.root} was not evaluated; run python -m rgan_tf.evaluate --workspace={workspace.root} first."
-        ) from error
+        raise UserError(f"{what} was not evaluated; run {command} first.") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); mend or remove the line, and evaluate again.") from error
     except OSError as error:
@@ -115,11 +132,24 @@ def of_training(
       policy: of retrieval.
       boxes: that pictures were laid out by.
     """
-    wanted = {"fingerprint": fingerprint("retrievegan", config), "split": split, "samples": samples}
-    wanted.update(policy=policy, boxes=boxes)
+    wanted = {"fingerprint": fingerprint(config.model, config), "policy": policy}
     lines = read(workspace) if (workspace.root / FILE).is_file() else []
-    return {
-        line["metric"]: line
-        for line in lines
-        if all(line[name] == value for name, value in wanted.items()) and line["step"] >= config.training.steps
-    }
+    return _by_metric(
+        [line for line in lines if line["step"] >= config.training.steps], split, samples, boxes, **wanted
+    )
+
+
+def of_folder(directory, split: str, samples: int, boxes: str) -> dict[str, dict]:
+    """The newest line of each metric of a folder of pictures, by metric; empty where it was not measured so.
+
+    The arguments are those of `of_training`.
+    """
+    path = pathlib.Path(directory) / FILE.name
+    command = f"python -m rgan_tf.evaluate --workspace=… --pictures={directory}"
+    lines = _read(path, str(directory), command) if path.is_file() else []
+    return _by_metric(lines, split, samples, boxes, policy=PICTURES)
+
+
+def _by_metric(lines: Sequence[dict], split: str, samples: int, boxes: str, **wanted) -> dict[str, dict]:
+    wanted.update(split=split, samples=samples, boxes=boxes)
+    return {line["metric"]: line for line in lines if all(line[name] == value for name, value in wanted.items())}

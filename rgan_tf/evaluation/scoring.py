@@ -12,6 +12,8 @@ from rgan_tf.evaluation.metrics.category_retrieval import CategoryRow
 from rgan_tf.evaluation.metrics.layout_scores import LayoutScores
 from rgan_tf.evaluation.metrics.object_scores import ObjectAccuracy, discriminator_logits
 from rgan_tf.evaluation.picture_scores import PictureScores
+from rgan_tf.evaluation.pictures.model_drawing import ModelDrawing
+from rgan_tf.evaluation.pictures.picture_folder import PictureFolder
 from rgan_tf.evaluation.pictures.split_drawing import SplitDrawing
 from rgan_tf.evaluation.report.scenes import ReportScenes
 from rgan_tf.evaluation.retrieval_figures import RetrievalFigures
@@ -71,6 +73,61 @@ def score_split(
     return Findings(measured, left_out, retrieval.categories.table(), shown, bank, training)
 
 
+def score_model(
+    workspace: Workspace, config: config_lib.ExperimentConfig, setting: Setting, lpips_weights: str = ""
+) -> tuple[list[Measurement], list[str]]:
+    """As `score_split`, of a model without patches of a bank: figures of pictures and boxes, and why others are
+    missing."""
+    drawing = ModelDrawing(workspace, config, *setting)
+    training = artifacts.scene_source(workspace, config, "train")
+    _check_splits(config.evaluation.splits, drawing.source, training)
+    pictures = PictureScores(workspace, config, drawing.vocabulary, setting.samples, lpips_weights)
+    layout = LayoutScores()
+    with progress_bar(total=drawing.size, desc=f"drawing {setting.split}", unit="scene") as bar:
+        for batch in drawing:
+            pictures.update(batch)
+            layout.update(batch.predicted_boxes, batch.scenes["boxes"], batch.scenes["object_mask"])
+            bar.update(len(batch.real))
+    namer = Namer(setting, drawing.size)
+    measured = [*pictures.results(namer, drawing.source, training), *_of_layout(namer, layout)]
+    return measured, pictures.left_out
+
+
+def score_pictures(
+    workspace: Workspace,
+    config: config_lib.ExperimentConfig,
+    setting: Setting,
+    directory,
+    lpips_weights: str = "",
+) -> tuple[list[Measurement], list[str]]:
+    """Measures pictures that somebody drew of a split, under the protocol of `score_split`.
+
+    Args:
+      workspace: whose data set and networks they are measured by.
+      config: of its training, with the feature network to measure by.
+      setting: split, boxes and samples of the pictures; its policy names them, as "pictures".
+      directory: of `PictureFolder`.
+      lpips_weights: file for the Diversity Score.
+
+    Returns:
+      All figures, and why others are missing.
+
+    Raises:
+      PictureFolderError: the folder does not hold what it should.
+    """
+    training = artifacts.scene_source(workspace, config, "train")
+    source = artifacts.scene_source(workspace, config, setting.split)
+    _check_splits(config.evaluation.splits, source, training)
+    folder = PictureFolder(directory, source, setting.samples, setting.boxes)
+    names = artifacts.vocabulary(workspace)
+    scores = PictureScores(workspace, config, names, setting.samples, lpips_weights, folder.has_boxes)
+    with progress_bar(total=folder.size, desc=f"pictures of {setting.split}", unit="scene") as bar:
+        for batch in folder:
+            scores.update(batch)
+            bar.update(len(batch.real))
+    return list(scores.results(Namer(setting, folder.size), source, training)), scores.left_out
+
+
 def _check_splits(splits: int, *sources: SceneSource) -> None:
     """Raises `EvaluationError`, before anything is drawn, where there are fewer pictures than parts of the score."""
     for source in sources:
@@ -97,7 +154,11 @@ class _ModelScores:
             self._objects.update(sample.images, sample.boxes, scenes["objects"], mask)
 
     def results(self, namer: Namer):
-        for name, score in self._layout.result().items():
-            yield namer.averaged(f"box_{name}", "", score, drawn=False)
+        yield from _of_layout(namer, self._layout)
         yield namer.averaged("object_accuracy", "d_obj", self._objects.result()["accuracy"])
         yield namer.averaged("object_accuracy_real", "d_obj", self._real_objects.result()["accuracy"], drawn=False)
+
+
+def _of_layout(namer: Namer, layout: LayoutScores):
+    for name, score in layout.result().items():
+        yield namer.averaged(f"box_{name}", "", score, drawn=False)

@@ -16,11 +16,11 @@ from absl import logging
 from google.protobuf import message, text_format
 from tensorflow.python.training import checkpoint_state_pb2
 
+from rgan_tf.config import MODELS
 from rgan_tf.errors import WorkspaceError
 from rgan_tf.runtime_messages import sentence_of
 
 NAME = "checkpoint"
-_MAIN = "retrievegan"
 _FILE = re.compile(r"(.+-[0-9]+)\.(index|data-[0-9]{5}-of-[0-9]{5})")
 
 
@@ -127,7 +127,7 @@ def _named(directory: pathlib.Path) -> list[str]:
 
 def _is_finished(directory: pathlib.Path) -> bool:
     """Whether it is of a finished stage before the main training, whose other artifacts come from its last step."""
-    return directory.name != _MAIN and (directory / "manifest.json").exists()
+    return directory.name not in MODELS and (directory / "manifest.json").exists()
 
 
 def _sentence(path: pathlib.Path, reason: str) -> str:

@@ -6,8 +6,8 @@ import tensorflow as tf
 from pipelines.input_pipeline import to_device
 from rgan_tf.drawing import SceneView, draw_sheet
 from rgan_tf.ops import pixels
-from rgan_tf.ops.box_sampling import crop
 from rgan_tf.scene_graph import Vocabulary, unpad_scene
+from rgan_tf.training.systems import System
 
 
 class PanelWriter:
@@ -15,9 +15,9 @@ class PanelWriter:
 
     SCENES = 6
 
-    def __init__(self, trainer, batch: dict[str, tf.Tensor], names: Vocabulary, interval: int):
-        """Takes the trainer whose models draw, and a batch of `SCENES` scenes with their candidates."""
-        self._trainer = trainer
+    def __init__(self, system: System, trainer, batch: dict[str, tf.Tensor], names: Vocabulary, interval: int):
+        """Takes the trainer whose models draw, as its system says, and a batch of `SCENES` scenes."""
+        self._system, self._trainer, self._drawer = system, trainer, system.drawer(trainer)
         self._batch = to_device(batch)
         self._names = names
         self._interval = interval
@@ -40,18 +40,17 @@ class PanelWriter:
             scene = unpad_scene(
                 batch["objects"][i].numpy(), mask, batch["triples"][i].numpy(), batch["triple_mask"][i], self._names
             )
-            pictures = (
-                ("generated", pixels.to_uint8(generated.image[i]).numpy()),
-                ("reconstruction", pixels.to_uint8(reconstruction[i]).numpy()),
-                ("ground truth", pixels.to_uint8(batch["image"][i]).numpy()),
-            )
-            patches = pixels.to_uint8(generated.patches[i]).numpy()
-            views.append(SceneView(scene, generated.boxes[i].numpy()[mask], patches[mask], pictures))
+            pictures = [("generated", generated.image[i]), ("ground truth", batch["image"][i])]
+            if reconstruction is not None:
+                pictures.insert(1, ("reconstruction", reconstruction[i]))
+            pictures = tuple((title, pixels.to_uint8(image).numpy()) for title, image in pictures)
+            patches = generated.patches
+            patches = None if patches is None else pixels.to_uint8(patches[i]).numpy()[mask]
+            views.append(SceneView(scene, generated.boxes[i].numpy()[mask], patches, pictures))
         return np.asarray(draw_sheet(views))
 
     def _pictures(self):
-        """Pictures by predicted boxes and retrieved patches, and by ground-truth boxes and patches."""
-        model, batch = self._trainer.models.retrievegan, self._batch
-        generated = model.generate({**batch, "box_given": tf.zeros_like(batch["object_mask"])})
-        size = batch["candidate_patches"].shape[3:5]
-        return generated, model.synthesize(crop(batch["image"], batch["boxes"], size), batch["boxes"], batch)
+        """Pictures by predicted boxes, and what the system shows of reconstruction."""
+        batch = self._batch
+        generated = self._drawer.draw({**batch, "box_given": tf.zeros_like(batch["object_mask"])})
+        return generated, self._system.reconstruct(self._trainer, batch)

@@ -16,6 +16,7 @@ from pipelines.patch_bank.cropping import cut_in_threads
 from pipelines.prefilter.candidates import CategorySearch, SearchSettings, find_candidates
 from rgan_tf import config as config_lib
 from rgan_tf import locks
+from rgan_tf.fingerprints import STAGES, stages_of
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.ops import pixels
 from rgan_tf.progress import progress_bar
@@ -23,9 +24,9 @@ from rgan_tf.training import artifacts, loop, profiling, runtime
 from rgan_tf.training.cooccurrence import CooccurrenceTrainer
 from rgan_tf.training.graph_encoder import GraphEncoderTrainer
 from rgan_tf.training.panels import PanelWriter
-from rgan_tf.training.retrievegan import Models, RetrieveGANTrainer, build_models
 from rgan_tf.training.scene_features import SceneFeatures
-from rgan_tf.workspace import STAGES, Workspace, WorkspaceError
+from rgan_tf.training.systems import System, system_of
+from rgan_tf.workspace import Workspace, WorkspaceError
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -62,20 +63,26 @@ class StageRunner:
             "patch_bank": self.build_patch_bank,
             "candidates": self.find_candidates,
             "cooccurrence": self.train_cooccurrence,
-            "retrievegan": self.train_retrievegan,
+            **{model: self.train_model for model in config_lib.MODELS},
         }
 
     def run(self, stage: str = "") -> None:
         """Runs one stage, or all that are missing or stale, in order.
 
         Raises:
+          ConfigError: a main training was named that is not the configuration's.
           WorkspaceError: the one stage's inputs are missing or stale, or several workers were asked to make a stage
             that one has to make, or another process writes to the workspace.
         """
+        if stage in config_lib.MODELS and stage != self.config.model:
+            raise config_lib.ConfigError(
+                f"--stage={stage} is the main training of another model than the configuration's, {self.config.model}; "
+                f"set model: {stage} in it, or train {self.config.model}."
+            )
         # Of several workers the chief alone writes what they share; the others have a folder of their own.
         own = locks.writing(self.workspace.root, runtime.own_part(self.strategy))
         with own, locks.all_of(locks.reading, self.workspace.lenders()):
-            for name in [stage] if stage else STAGES:
+            for name in [stage] if stage else stages_of(self.config.model):
                 self._run_one(name)
 
     def _run_one(self, name: str) -> None:
@@ -85,7 +92,7 @@ class StageRunner:
         self._check_inputs(name)
         print(f"{name}: running", flush=True)
         # Initial weights depend on the seed alone, not on which stages ran before in this process.
-        tf.keras.utils.set_random_seed(self.config.training_seed if name == "retrievegan" else self.config.seed)
+        tf.keras.utils.set_random_seed(self.config.training_seed if name in config_lib.MODELS else self.config.seed)
         with artifacts.reading(self.workspace):
             self._stages[name]()
 
@@ -96,7 +103,7 @@ class StageRunner:
                 f"{stage} needs {stale[0]}, which is missing or was made from another configuration; "
                 f"run --stage={stale[0]} first, or leave --stage out to run all that is needed."
             )
-        if stage != "retrievegan" and runtime.worker_count(self.strategy) > 1:
+        if stage not in config_lib.MODELS and runtime.worker_count(self.strategy) > 1:
             raise WorkspaceError(
                 f"Make {stage} in a single process first, with --stage={stage}; then start the workers."
             )
@@ -197,30 +204,28 @@ class StageRunner:
                 loop.train(CooccurrenceTrainer(encoder, self.config), run)
             _embed_bank(encoder, bank, directory / EMBEDDINGS)
 
-    def train_retrievegan(self) -> None:
-        """The full model."""
+    def train_model(self) -> None:
+        """The main training: of the model that the configuration names."""
         names, training = artifacts.vocabulary(self.workspace), self.config.training
+        system = system_of(self.config.model)
         source = artifacts.scene_source(self.workspace, self.config, "train", self.config.training_seed)
-        reader = artifacts.bank_reader(self.workspace, self.config, "train")
+        reader = system.reader(self.workspace, self.config, "train")
 
         def batches(step: int) -> tf.data.Dataset:
             return input_pipeline.training_batches(source, training.batch_size, step, reader)
 
         chief = runtime.is_chief(self.strategy)
         with self.workspace.training(self.config, chief) as directory, self.strategy.scope():
-            models = Models.create(self.config, names.num_objects, names.num_predicates)
-            build_models(models, next(iter(batches(0))))
-            artifacts.load_pretrained(models.retrievegan.graph_encoder, self.workspace, self.config)
-            trainer = RetrieveGANTrainer(models, self.config)
+            trainer = system.make_trainer(self.workspace, self.config, names, next(iter(batches(0))))
             profile = profiling.StepProfile.parse(self.profile_steps, directory)
-            panels = PanelWriter(trainer, self._panel_batch(), names, training.panel_interval)
+            panels = PanelWriter(system, trainer, self._panel_batch(system), names, training.panel_interval)
             actions = (panels,) if training.panel_interval and chief else ()
-            loop.train(trainer, loop.Run(directory, training, batches, "RetrieveGAN", profile, actions))
+            loop.train(trainer, loop.Run(directory, training, batches, system.title, profile, actions))
 
-    def _panel_batch(self) -> dict[str, tf.Tensor]:
+    def _panel_batch(self, system: System) -> dict[str, tf.Tensor]:
         """A few validation scenes with their candidates, the same in every run."""
         source = artifacts.scene_source(self.workspace, self.config, "validation")
-        reader = artifacts.bank_reader(self.workspace, self.config, "validation")
+        reader = system.reader(self.workspace, self.config, "validation")
         return next(iter(input_pipeline.evaluation_batches(source, PanelWriter.SCENES, reader)))
 
     def _cuts(self, source: SceneSource, directory: pathlib.Path) -> Callable[[int], Iterator[tuple]]:

@@ -4,6 +4,7 @@ Table 1: both settings of the boxes, a data set beside the other. Table 2: a row
 of one name and data set are trainings of one row: mean and deviation over them.
 """
 
+import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
@@ -46,11 +47,25 @@ class Training(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """A training's newest line of every metric, under one layout."""
+    """What was measured under one layout: the row's title, the data set's builder, where the figures lie, and the
+    newest line of every metric."""
 
-    training: Training
+    row: str
+    dataset: str
+    place: pathlib.Path
     boxes: str
     lines: dict[str, dict]
+
+
+def find_pictures(row: str, directory, split: str, samples: int, layouts: Sequence[str] = BOXES) -> list[Evaluated]:
+    """The evaluations of a folder of pictures under given layouts, those left out that there are none of."""
+    found = []
+    for boxes in layouts:
+        lines = records.of_folder(directory, split, samples, boxes)
+        if lines:
+            dataset = next(iter(lines.values()))["dataset"]
+            found.append(Evaluated(row, dataset, pathlib.Path(directory), boxes, lines))
+    return found
 
 
 def find(trainings: Sequence[Training], split: str, samples: int, layouts: Sequence[str] = BOXES) -> list[Evaluated]:
@@ -60,7 +75,7 @@ def find(trainings: Sequence[Training], split: str, samples: int, layouts: Seque
         for boxes in layouts:
             lines = records.of_training(training.workspace, training.config, split, samples, training.policy, boxes)
             if lines:
-                found.append(Evaluated(training, boxes, lines))
+                found.append(Evaluated(training.row, training.dataset, training.workspace.root, boxes, lines))
     return found
 
 
@@ -71,11 +86,11 @@ def table_1(evaluated: Sequence[Evaluated], published: Optional[published_lib.Pu
       UserError: figures of one data set were measured in different ways, so that they do not compare.
     """
     _check_protocols(evaluated, TABLE_1)
-    datasets = list(dict.fromkeys(each.training.dataset for each in evaluated))
+    datasets = list(dict.fromkeys(each.dataset for each in evaluated))
     columns = [f"{_DATASETS.get(dataset, dataset)} {title}" for dataset in datasets for title in TABLE_1]
     real = []
     for dataset in datasets:
-        lines = [{"is": each.lines.get("is_real")} for each in evaluated if each.training.dataset == dataset]
+        lines = [{"is": each.lines.get("is_real")} for each in evaluated if each.dataset == dataset]
         real += [_cell(lines[:1], metric) for metric in TABLE_1.values()]
     rows = [(_REAL, real)]
     shown = _published_rows(published, evaluated)
@@ -85,7 +100,7 @@ def table_1(evaluated: Sequence[Evaluated], published: Optional[published_lib.Pu
             figures = {row.dataset: row.figures for row in shown if (row.boxes, row.title) == (boxes, title)}
             cells = [figures.get(dataset, {}).get(metric) for dataset in datasets for metric in TABLE_1.values()]
             rows.append((f"{label}: {title} (published)", cells))
-        for name in dict.fromkeys(each.training.row for each in evaluated if each.boxes == boxes):
+        for name in dict.fromkeys(each.row for each in evaluated if each.boxes == boxes):
             cells = []
             for dataset in datasets:
                 lines = _lines(evaluated, name, boxes, dataset)
@@ -101,12 +116,12 @@ def table_2(evaluated: Sequence[Evaluated], published: Optional[published_lib.Pu
       UserError: the trainings are of several data sets, or were measured in different ways.
     """
     _check_protocols(evaluated, TABLE_2)
-    datasets = sorted({each.training.dataset for each in evaluated})
+    datasets = sorted({each.dataset for each in evaluated})
     if len(datasets) > 1:
         raise UserError(f"Table 2 is of one data set, and these are of {' and '.join(datasets)}; give one at a time.")
     shown = [row for row in _published_rows(published, evaluated) if row.boxes == BOXES[0]]
     rows = [(f"{row.title} (published)", [row.figures.get(m) for m in TABLE_2.values()]) for row in shown]
-    for name in dict.fromkeys(each.training.row for each in evaluated):
+    for name in dict.fromkeys(each.row for each in evaluated):
         lines = _lines(evaluated, name, BOXES[0], datasets[0])
         rows.append((name, [_cell(lines, metric) for metric in TABLE_2.values()]))
     return Table(("retrieval", *TABLE_2), rows, _notes(evaluated, published, shown))
@@ -114,7 +129,7 @@ def table_2(evaluated: Sequence[Evaluated], published: Optional[published_lib.Pu
 
 def _lines(evaluated, name: str, boxes: str, dataset: str) -> list[dict]:
     wanted = (name, boxes, dataset)
-    return [each.lines for each in evaluated if (each.training.row, each.boxes, each.training.dataset) == wanted]
+    return [each.lines for each in evaluated if (each.row, each.boxes, each.dataset) == wanted]
 
 
 def _cell(trainings: Sequence[dict], metric: str) -> Optional[Cell]:
@@ -138,11 +153,11 @@ def _check_protocols(evaluated: Sequence[Evaluated], shown: dict[str, str]) -> N
             line = each.lines.get(metric)
             if line is None:
                 continue
-            other, before = first.setdefault((each.training.dataset, metric), (each, line))
+            other, before = first.setdefault((each.dataset, metric), (each, line))
             if _protocol(before) != _protocol(line):
                 raise UserError(
-                    f"{metric} of {other.training.workspace.root} ({' '.join(_protocol(before))}) and of "
-                    f"{each.training.workspace.root} ({' '.join(_protocol(line))}) do not compare; evaluate both with "
+                    f"{metric} of {other.place} ({' '.join(_protocol(before))}) and of "
+                    f"{each.place} ({' '.join(_protocol(line))}) do not compare; evaluate both with "
                     "the same feature network and samples (an in-domain network is shared by linking or copying "
                     "evaluation/in_domain)."
                 )
@@ -151,7 +166,7 @@ def _check_protocols(evaluated: Sequence[Evaluated], shown: dict[str, str]) -> N
 def _same_network(evaluated) -> dict[str, bool]:
     """Of each data set, whether our distances are of the network that published ones are of."""
     measured = [each for each in evaluated if "fid" in each.lines]
-    return {each.training.dataset: _PUBLISHED_NETWORK in each.lines["fid"]["name"] + "." for each in measured}
+    return {each.dataset: _PUBLISHED_NETWORK in each.lines["fid"]["name"] + "." for each in measured}
 
 
 def _published_rows(published, evaluated) -> list[published_lib.PublishedRow]:
@@ -168,9 +183,9 @@ def _published_rows(published, evaluated) -> list[published_lib.PublishedRow]:
 def _notes(evaluated, published, shown) -> list[str]:
     """How the figures were measured, for each data set."""
     notes = []
-    for dataset in dict.fromkeys(each.training.dataset for each in evaluated):
+    for dataset in dict.fromkeys(each.dataset for each in evaluated):
         title = _DATASETS.get(dataset, dataset)
-        lines = next(each.lines for each in evaluated if each.training.dataset == dataset)
+        lines = next(each.lines for each in evaluated if each.dataset == dataset)
         names = [_protocol(lines[metric])[0] for metric in TABLE_1.values() if metric in lines]
         notes.append(f"{title}: {', '.join(names)}")
         if any(row.dataset == dataset for row in shown) and not _same_network(evaluated)[dataset]:

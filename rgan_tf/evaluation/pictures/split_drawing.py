@@ -27,14 +27,15 @@ _BATCH = 16
 class Sample(NamedTuple):
     """Pictures of a batch under one seed.
 
-    images uint8 [B, H, W, 3]; boxes float32 [B, N, 4], by which they are laid out; patches uint8 [B, N, h, w, 3] and
-    rows int32 [B, N], the retrieved ones and their bank rows, -1 for none.
+    images uint8 [B, H, W, 3]; boxes float32 [B, N, 4], by which they are laid out, None where that is not known;
+    patches uint8 [B, N, h, w, 3] and rows int32 [B, N], the retrieved ones and their bank rows, -1 for none, or None
+    where nothing was retrieved.
     """
 
     images: np.ndarray
-    boxes: np.ndarray
-    patches: np.ndarray
-    rows: np.ndarray
+    boxes: Optional[np.ndarray]
+    patches: Optional[np.ndarray] = None
+    rows: Optional[np.ndarray] = None
 
 
 class RetrievalFeatures(NamedTuple):
@@ -53,21 +54,27 @@ class DrawnBatch(NamedTuple):
     """A batch of scenes, drawn.
 
     Attributes:
-      scenes: the input batch: objects, object_mask, triples, triple_mask, boxes (ground truth), scene_index, candidates
-        (bank rows) and candidate_mask, as NumPy arrays.
+      scenes: the input batch, of `scenes_of`; of a model that retrieves also candidates (bank rows) and candidate_mask.
       real: uint8 [B, H, W, 3], the scenes' own pictures.
-      reconstructed: uint8 [B, H, W, 3], from the scenes' own patches on their own boxes.
-      predicted_boxes: float32 [B, N, 4].
-      retrieval: what ranks of patches are computed from.
       samples: one for each seed.
+      predicted_boxes: float32 [B, N, 4]; None where nothing predicts them.
+      reconstructed: uint8 [B, H, W, 3], from the scenes' own patches on their own boxes; None where there are none.
+      retrieval: what ranks of patches are computed from; None where nothing was retrieved.
     """
 
     scenes: dict[str, np.ndarray]
     real: np.ndarray
-    reconstructed: np.ndarray
-    predicted_boxes: np.ndarray
-    retrieval: RetrievalFeatures
     samples: list[Sample]
+    predicted_boxes: Optional[np.ndarray] = None
+    reconstructed: Optional[np.ndarray] = None
+    retrieval: Optional[RetrievalFeatures] = None
+
+
+def scenes_of(batch: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    """What is asked of a batch of scenes, as NumPy arrays: objects, object_mask, triples, triple_mask, boxes (ground
+    truth), scene_index and style."""
+    names = ("objects", "object_mask", "triples", "triple_mask", "boxes", "scene_index", "style")
+    return {name: batch[name].numpy() for name in names}
 
 
 class SplitDrawing:
@@ -137,10 +144,9 @@ class SplitDrawing:
             images, boxes, patches, choice = (value.numpy() for value in drawn)
             rows = retrieval_policies.chosen_rows(batch["candidates"], choice)
             samples.append(Sample(images, boxes, patches, rows))
-        kept = ("objects", "object_mask", "triples", "triple_mask", "boxes", "scene_index", "candidates")
-        scenes = {name: batch[name].numpy() for name in (*kept, "candidate_mask", "style")}
+        candidates = {name: batch[name].numpy() for name in ("candidates", "candidate_mask")}
         return DrawnBatch(
-            scenes=scenes,
+            scenes={**scenes_of(batch), **candidates},
             real=pixels.to_uint8(batch["image"]).numpy(),
             reconstructed=encoded["reconstructed"],
             predicted_boxes=encoded["predicted_boxes"],
@@ -195,4 +201,4 @@ def real_scenes(source: SceneSource) -> Iterator[tuple[np.ndarray, np.ndarray, n
 
 def checkpoint_step(workspace: Workspace) -> int:
     """The training step of the newest checkpoint."""
-    return checkpoints.step(checkpoints.newest(workspace.directory("retrievegan")))
+    return checkpoints.step(checkpoints.newest(workspace.directory(workspace.model)))

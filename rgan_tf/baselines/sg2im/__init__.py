@@ -1,0 +1,1 @@
+"""sg2im (Johnson, Gupta and Fei-Fei: Image Generation from Scene Graphs, CVPR 2018)."""

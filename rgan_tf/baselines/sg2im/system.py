@@ -1,0 +1,56 @@
+"""How sg2im is trained and how it draws."""
+
+import tensorflow as tf
+
+from pipelines.input_pipeline import to_device
+from rgan_tf.baselines.sg2im.model import Sg2im
+from rgan_tf.baselines.sg2im.trainer import Models, Sg2imTrainer
+from rgan_tf.training import artifacts, loop
+from rgan_tf.training.graph_encoder import encode_graph
+from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
+
+
+class Sg2imDrawer(Drawer):
+    """An sg2im model."""
+
+    def __init__(self, model: Sg2im):
+        """Takes the model, built."""
+        self._model = model
+
+    def draw(self, batch, pinned=None) -> Drawing:
+        """See `Drawer`; boxes that are not given are predicted."""
+        drawn = self._model(batch, batch["boxes"], batch["box_given"])
+        return Drawing(drawn.image, tf.where(batch["box_given"][..., None], batch["boxes"], drawn.encoding.boxes))
+
+    def predicted_boxes(self, batch) -> tf.Tensor:
+        """See `Drawer`."""
+        return encode_graph(self._model.graph_encoder, batch).boxes
+
+
+class Sg2imSystem(System):
+    """See `System`."""
+
+    title = "sg2im"
+    retrieves = False
+
+    def make_trainer(self, workspace, config, names, batch) -> Sg2imTrainer:
+        """See `System`."""
+        models = Models.create(config, names.num_objects, names.num_predicates)
+        models.build(to_device(batch))
+        return Sg2imTrainer(models, config)
+
+    def drawer(self, trainer) -> Sg2imDrawer:
+        """See `System`."""
+        return Sg2imDrawer(trainer.models.sg2im)
+
+    def load(self, workspace, config) -> Sg2imDrawer:
+        """See `System`."""
+        names = artifacts.vocabulary(workspace)
+        model = Sg2im(config, names.num_objects, names.num_predicates)
+        batch = example_batch(config, names)
+        model(batch, batch["boxes"], batch["object_mask"])
+        loop.restore_model(workspace.directory("sg2im"), "generator", model, config.training.optimizer)
+        return Sg2imDrawer(model)
+
+
+SYSTEM = Sg2imSystem()

@@ -1,0 +1,1 @@
+"""RetrieveGAN as a row of the table of models."""

@@ -80,6 +80,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("workspace", None, "A trained workspace, whose data set it is.", required=True)
-    flags.DEFINE_enum("split", "test", SPLITS, "Which scenes.")
+    flags.DEFINE_enum("split", "test", ("train", *SPLITS), "Which scenes; of the training split for other trainings.")
     flags.DEFINE_string("write_scenes", None, "Folder for scenes.json and sentences.txt.", required=True)
     commands.run(main)

@@ -131,3 +131,30 @@ def test_cells_with_too_few_points_leave_slots_empty(library):
         number = (row >= 0).sum()
         assert 5 < number and len(set(row[:number])) == number and (row[number:] == -1).all()
         assert (np.diff(far[:number]) >= 0).all() and far[0] == 0
+
+
+@both
+@pytest.mark.parametrize("offset, spread", [(0, 1), (1e4, 1e-1), (1e3, 1e-3), (0, 1e-17), (0, 1e18)])
+def test_order_is_that_of_double_precision(library, offset, spread, monkeypatch):
+    """Only queries whose order rounding may have changed are ordered again; the result is as if all were."""
+    rng = np.random.default_rng(31)
+    values, queries = ((offset + spread * rng.normal(size=(number, 24))).astype(np.float32) for number in (3000, 400))
+    approximate = library(values, k=20, wanted_recall=0.8)
+    found = approximate.search(queries, 20)
+    monkeypatch.setattr(planned_search, "_doubtful", lambda distances, rows, features: np.ones(len(rows), bool))
+    np.testing.assert_array_equal(approximate.search(queries, 20), found)
+
+
+def test_few_queries_are_in_doubt():
+    rng = np.random.default_rng(32)
+    distances = np.sort(rng.gamma(8, size=(4000, 32)).astype(np.float32), axis=1)
+    rows = np.tile(np.arange(32), (4000, 1))
+    doubtful = planned_search._doubtful(distances, rows, 128)
+    assert 0 < doubtful.mean() < 0.2
+    for row, told in zip(distances.astype(np.float64), doubtful):
+        assert told == (np.diff(row) <= 132 * 2.0**-23 * row[1:]).any()
+    rows[:, 5:] = -1
+    assert planned_search._doubtful(distances, rows, 128).mean() < doubtful.mean()
+    distances[0, 0] = 0.0
+    distances[1, 4] = np.inf
+    assert planned_search._doubtful(distances, rows, 128)[:2].all()

@@ -36,7 +36,8 @@ class FaissSearch(PlannedSearch):
     def _found(self, queries, k, searched, rescored):
         # FAISS counts what it refines in multiples of what was asked for.
         self._inverted.nprobe, self._index.k_factor = searched, max(rescored / k, 1.0)
-        return self._index.search(queries, k)[1]
+        distances, found = self._index.search(queries, k)
+        return found, distances
 
 
 def _faiss():

@@ -11,6 +11,8 @@ from pipelines.prefilter.search import CandidateSearch, nearest_of_sample, recal
 
 # Queries whose neighbours' features fit into a processor's cache while they are put in order.
 _ORDERED_AT_ONCE = 64
+# Sums of squares in float32 below this may have lost some of them to underflow.
+_LEAST_SQUARE = 1e-30
 # Points by which parameters are chosen.
 _SAMPLE = 512
 # Rescoring a point, whose features lie anywhere in memory, costs about as much as hashing so many in a row.
@@ -67,7 +69,8 @@ class PlannedSearch(CandidateSearch):
 
     @abc.abstractmethod
     def _found(self, queries, k, searched, rescored):
-        """Rows int64 [Q, k] of queries float32 [Q, D] in any order, -1 where the cells hold fewer points."""
+        """The k best of queries float32 [Q, D], in any order: rows int64 [Q, k], -1 where the cells hold fewer, and
+        their square distances float32 [Q, k], sums of squared differences in that precision."""
 
     def _choose(self, cells, k, wanted_recall):
         """The cheapest plan that reaches somewhat more than is wanted, for a sample is not what will be asked."""
@@ -79,7 +82,7 @@ class PlannedSearch(CandidateSearch):
         enough = wanted_recall + (1 - wanted_recall) / 4
         plan = None
         for searched, rescored in _grid(cells, len(self._points), k):
-            found = _without(self._found(sample, one_more, searched, rescored), rows)
+            found = _without(self._found(sample, one_more, searched, rescored)[0], rows)
             plan = SearchPlan(cells, searched, rescored, recall_of(self._points, sample, found, exact))
             if plan.recall >= enough:
                 break
@@ -90,13 +93,33 @@ class PlannedSearch(CandidateSearch):
         return False
 
     def _search_block(self, queries, k):
-        found = self._found(queries, k, self.plan.searched, self.plan.rescored)
-        for start in range(0, len(queries), _ORDERED_AT_ONCE):
-            rows = found[start : start + _ORDERED_AT_ONCE]
-            far = square_distances(self._points, queries[start : start + _ORDERED_AT_ONCE], rows)
-            order = np.lexsort((rows, np.where(rows < 0, np.inf, far)), axis=-1)
-            found[start : start + _ORDERED_AT_ONCE] = np.take_along_axis(rows, order, 1)
+        found, distances = self._found(queries, k, self.plan.searched, self.plan.rescored)
+        distances = np.where(found < 0, np.inf, distances)
+        order = np.argsort(distances, axis=1, kind="stable")
+        found, distances = (np.take_along_axis(values, order, 1) for values in (found, distances))
+        self._put_right(found, queries, np.flatnonzero(_doubtful(distances, found, queries.shape[1])))
         return found.astype(np.int32)
+
+    def _put_right(self, found, queries, doubtful):
+        """Orders rows of some queries by distances in double precision, and by row where those are equal."""
+        for start in range(0, len(doubtful), _ORDERED_AT_ONCE):
+            some = doubtful[start : start + _ORDERED_AT_ONCE]
+            rows = found[some]
+            far = square_distances(self._points, queries[some], rows)
+            order = np.lexsort((rows, np.where(rows < 0, np.inf, far)), axis=-1)
+            found[some] = np.take_along_axis(rows, order, 1)
+
+
+def _doubtful(distances, rows, features):
+    """Queries [Q] of whose ascending distances float32 [Q, k] rounding may have changed the order."""
+    # Each difference, square and sum is rounded once.
+    slack = (features + 4) * np.finfo(np.float32).eps
+    last, rest = distances[:, :-1], distances[:, 1:]
+    with np.errstate(invalid="ignore"):
+        close = (rest - last <= slack * rest) & (rows[:, 1:] >= 0)
+    # Where squares vanish or overflow, nothing is known.
+    lost = (rows >= 0) & ~((distances > _LEAST_SQUARE) & (distances < np.finfo(np.float32).max))
+    return close.any(axis=1) | lost.any(axis=1)
 
 
 def _without(found, own):

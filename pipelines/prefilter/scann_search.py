@@ -38,4 +38,4 @@ class ScannSearch(PlannedSearch):
         more = (searched,) if searched else ()
         found, distances = self._searcher.search_batched_parallel(queries, k, max(rescored, k), *more)
         # Where the leaves that were looked into hold fewer than k points, ScaNN fills up with row 0.
-        return np.where(np.isnan(distances), -1, found.astype(np.int64))
+        return np.where(np.isnan(distances), -1, found.astype(np.int64)), distances

@@ -125,7 +125,7 @@ class BankReader:
     draw: bool = False
 
     def attach(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Adds bank rows, masks, patches (uint8) and, for candidates, co-occurrence embeddings to a batch."""
+        """Adds bank rows, masks, patches (uint8) and, where the bank has them, candidates' co-occurrence embeddings."""
         batch = dict(batch)
         if self.ground_truth is not None:
             self._attach_ground_truth(batch)
@@ -148,16 +148,18 @@ class BankReader:
         def look_up(scenes, places, mask, seeds):
             rows = np.where(mask[..., None], self.candidates[scenes[:, None], places], -1)
             rows = np.stack([self._draw(*pair) for pair in zip(rows, seeds)]) if self.draw else rows[..., : self.k]
-            return rows, self.bank.gather_patches(rows), self.bank.gather_cooccurrence(rows)
+            more = [self.bank.gather_cooccurrence(rows)] if self.bank.has_cooccurrence else []
+            return rows, self.bank.gather_patches(rows), *more
 
-        types = [tf.int32, tf.uint8, tf.float32]
+        types = [tf.int32, tf.uint8, *([tf.float32] if self.bank.has_cooccurrence else [])]
         names = ("scene_index", "object_index", "object_mask", "candidate_seed")
-        rows, patches, embeddings = tf.numpy_function(look_up, [batch[name] for name in names], types)
+        rows, patches, *more = tf.numpy_function(look_up, [batch[name] for name in names], types)
         rows.set_shape([None, batch["objects"].shape[1], self.k])
         patches.set_shape(rows.shape + [self.bank.patch_size, self.bank.patch_size, 3])
-        embeddings.set_shape(rows.shape + [self.bank.cooccurrence_dim])
-        batch.update(candidates=rows, candidate_mask=rows >= 0)
-        batch.update(candidate_patches=patches, candidate_cooccurrence=embeddings)
+        batch.update(candidates=rows, candidate_mask=rows >= 0, candidate_patches=patches)
+        for embeddings in more:
+            embeddings.set_shape(rows.shape + [self.bank.cooccurrence_dim])
+            batch.update(candidate_cooccurrence=embeddings)
 
     def _draw(self, nearest: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """k of each object's candidates without replacement, [N, k_max] to [N, k], the -1 of missing ones last."""

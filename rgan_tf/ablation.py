@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from absl import flags
@@ -23,17 +24,16 @@ from rgan_tf.evaluation import records
 from rgan_tf.evaluation.paper_tables import rows as paper_tables
 from rgan_tf.evaluation.paper_tables import tables
 from rgan_tf.evaluation.pictures.split_drawing import BOXES, POLICIES, SPLITS
-from rgan_tf.fingerprints import fingerprint, stages_of
+from rgan_tf.fingerprints import STAGES, fingerprint, stages_of
 from rgan_tf.progress import progress_bar
 from rgan_tf.workspace import Workspace
 
-_MAIN = "retrievegan"
 # In the order in which a table shows them; other configurations follow by name.
 _ROWS = ("neither", "sel_gt", "sel_occur", "both")
 # Rows that the paper does not have; they draw with the last row's models.
 BASELINES = tuple(policy for policy in POLICIES if policy != "learned")
 # Of the evaluation: the same for all runs, since they share the data.
-_SHARED_MEASURES = ("in_domain", "real_statistics")
+_SHARED_MEASURES = ("in_domain", "object_classifier", "real_statistics")
 
 
 class Run(NamedTuple):
@@ -67,29 +67,33 @@ def plan(config_dir, root, seeds: int) -> list[Run]:
     first = config_lib.load_config(files[rows[0]])
     for row in rows[1:]:
         other = config_lib.load_config(files[row])
-        for stage in _shared_stages():
+        for stage in _shared_stages([first.model, other.model]):
             if fingerprint(stage, other) != fingerprint(stage, first):
                 raise UserError(
                     f"{files[row]} and {files[rows[0]]} differ in the stage {stage}, which an ablation shares; "
                     "let its rows differ in the main training alone."
                 )
     root = pathlib.Path(root)
-    return [Run(row, files[row], n, Workspace(root / row / str(n))) for n in range(seeds) for row in rows]
+    models = {row: config_lib.load_config(files[row]).model for row in rows}
+    return [Run(row, files[row], n, Workspace(root / row / str(n), models[row])) for n in range(seeds) for row in rows]
 
 
-def _shared_stages() -> list[str]:
-    return stages_of(_MAIN)[:-1]
+def _shared_stages(models: Iterable[str]) -> list[str]:
+    """The stages before the main trainings of some models, in order."""
+    needed = {stage for model in models for stage in stages_of(model)[:-1]}
+    return [stage for stage in STAGES if stage in needed]
 
 
 def make_shared(runs: list[Run], root) -> None:
-    """Makes the stages before the main training, once, and links them into every run's workspace."""
-    shared, config = Workspace(pathlib.Path(root) / "shared"), runs[0].config()
-    for stage in _shared_stages():
-        if not shared.is_current(stage, config):
-            _train(runs[0], shared, f"--stage={stage}")
+    """Makes the stages before the main trainings, once, and links them into the workspaces that read them."""
+    shared = Workspace(pathlib.Path(root) / "shared")
+    for stage in _shared_stages(run.workspace.model for run in runs):
+        maker = next(run for run in runs if stage in stages_of(run.workspace.model))
+        if not shared.is_current(stage, maker.config()):
+            _train(maker, shared, f"--stage={stage}")
     for run in runs:
         run.workspace.root.mkdir(parents=True, exist_ok=True)
-        for stage in _shared_stages():
+        for stage in _shared_stages([run.workspace.model]):
             _link(run.workspace.root / stage, shared.root / stage)
         for name in _SHARED_MEASURES:
             target = shared.root / "evaluation" / name
@@ -107,7 +111,7 @@ def _link(link: pathlib.Path, target: pathlib.Path) -> None:
 
 def train(runs: list[Run]) -> None:
     """Trains what is not trained; every training is a process of its own, and goes on where it was stopped."""
-    missing = [run for run in runs if not run.workspace.is_current(_MAIN, run.config())]
+    missing = [run for run in runs if not run.workspace.is_current(run.workspace.model, run.config())]
     for run in progress_bar(missing, desc="trainings", unit="training"):
         tqdm.write(f"{run.row}, seed {run.repetition}: training in {run.workspace.root}")
         _train(run, run.workspace)
@@ -132,22 +136,35 @@ def _command(module: str, *arguments: str) -> None:
 
 def evaluate(runs: list[Run], split: str, samples: int) -> None:
     """Measures what is not measured; runs of the last row also with the other ways of retrieval."""
-    asked = [(run, "learned") for run in runs]
-    asked += [(run, policy) for run in runs if run.row == runs[-1].row for policy in BASELINES]
-    missing = [(run, policy) for run, policy in asked if not _figures(run, policy, split, samples)]
-    for run, policy in progress_bar(missing, desc="evaluations", unit="evaluation"):
-        tqdm.write(f"{run.row}, seed {run.repetition}, {policy} retrieval: evaluating")
+    asked = [(run, "learned", BOXES[0]) for run in runs]
+    asked += [(run, policy, BOXES[0]) for run in runs if run.row == runs[-1].row for policy in BASELINES]
+    measure(asked, split, samples)
+
+
+def measure(asked: Sequence[tuple[Run, str, str]], split: str, samples: int) -> None:
+    """Measures what is not measured.
+
+    Args:
+      asked: runs, each with a policy of retrieval and a layout.
+      split: to draw.
+      samples: pictures of a scene.
+    """
+    missing = [(run, policy, boxes) for run, policy, boxes in asked if not _figures(run, policy, boxes, split, samples)]
+    for run, policy, boxes in progress_bar(missing, desc="evaluations", unit="evaluation"):
+        tqdm.write(f"{run.row}, seed {run.repetition}, {policy} retrieval, {boxes} boxes: evaluating")
         _command(
             "rgan_tf.evaluate",
             f"--workspace={run.workspace.root}",
+            f"--model={run.workspace.model}",
             f"--split={split}",
+            f"--boxes={boxes}",
             f"--samples_per_scene={samples}",
             f"--retrieval={policy}",
         )
 
 
-def _figures(run: Run, policy: str, split: str, samples: int) -> dict[str, dict]:
-    return records.of_training(run.workspace, run.config(), split, samples, policy, BOXES[0])
+def _figures(run: Run, policy: str, boxes: str, split: str, samples: int) -> dict[str, dict]:
+    return records.of_training(run.workspace, run.config(), split, samples, policy, boxes)
 
 
 def table(runs: list[Run], split: str, samples: int) -> tables.Table:

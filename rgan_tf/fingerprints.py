@@ -53,12 +53,11 @@ def part_of(stage: str, config: config_lib.ExperimentConfig) -> dict:
         # Workspaces were made before it was there.
         own = _without(tree[stage], "k_train", *(["min_recall"] if config.candidates.min_recall == 0.99 else []))
         return {stage: own}
-    entry = config_lib.MODELS[stage]
-    rooms = {name: tree[name] for name in entry.reads}
-    if "losses" in rooms:
-        rooms["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
-    if "candidates" in entry.inputs:
-        rooms["k_train"] = config.candidates.k_train
+    tree["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
+    rooms = {}
+    for name in config_lib.MODELS[stage].reads:
+        room, _, field = name.partition(".")
+        rooms[field or room] = tree[room][field] if field else tree[room]
     training = _without(tree["training"], "steps", *_REPORTING)
     return {**rooms, "training": training, "seed": config.training_seed}
 

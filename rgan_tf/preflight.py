@@ -40,7 +40,7 @@ def check(
     """
     stages = [stage for stage in stages if not workspace.is_current(stage, config)]
     replicas = strategy.num_replicas_in_sync
-    if any("losses" in MODELS[stage].reads for stage in stages if stage in MODELS):
+    if any(name.startswith("losses") for stage in stages if stage in MODELS for name in MODELS[stage].reads):
         check_feature_network(config)
     trainings = [stage for stage in stages if stage in _TRAININGS]
     for stage in trainings:

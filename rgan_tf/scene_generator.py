@@ -86,7 +86,8 @@ class WorkspaceGenerator(SceneGenerator):
         self.config = workspace.trained_config()
         self.vocabulary = artifacts.vocabulary(workspace)
         self.max_objects, self.max_triples = self.config.data.max_objects, self.config.data.max_triples
-        self._generate = tf.function(system_of(workspace.model).load(workspace, self.config).draw)
+        self._system = system_of(workspace.model)
+        self._generate = tf.function(self._system.load(workspace, self.config).draw)
 
     def draw(self, scenes: Sequence[SceneGraph], seed: int) -> list[GeneratedScene]:
         """See `SceneGenerator`; a model that retrieves no patches can pin none."""
@@ -112,7 +113,7 @@ class RetrievingGenerator(WorkspaceGenerator):
     def __init__(self, workspace: Workspace):
         """See `WorkspaceGenerator`."""
         super().__init__(workspace)
-        self._bank = artifacts.open_bank(workspace)
+        self._bank = self._system.reader(workspace, self.config, "test").bank
         self._prefilter = artifacts.pretrained_graph_encoder(workspace, self.config)
 
     def draw(self, scenes: Sequence[SceneGraph], seed: int) -> list[GeneratedScene]:

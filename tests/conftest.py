@@ -2,9 +2,11 @@
 
 import ctypes
 import fcntl
+import functools
 import gc
 import os
 import pathlib
+import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -35,6 +37,13 @@ def pytest_collection_modifyitems(items):
 def tiny_config(overrides: str = "") -> config_lib.ExperimentConfig:
     """configs/demo.yaml shrunk until every stage takes seconds."""
     return config_lib.load_config(REPOSITORY / "tests" / "tiny.yaml", overrides)
+
+
+@functools.cache
+def mirrored() -> tf.distribute.Strategy:
+    """The one strategy of this process over both CPUs: a second one would number its collective operations as the first
+    one did, whose shapes the process remembers."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 def _made_once(tmp_path_factory, name, make):
@@ -91,3 +100,31 @@ def scene_export(tiny_workspace, tmp_path_factory):
 def loaded_export(tiny_export):
     """Version 1 of `tiny_export`, loaded; TensorFlow never gives the memory of a loaded model back."""
     return tf.saved_model.load(str(tiny_export / "1"))
+
+
+# Sections of the baselines that make each small; a configuration is `baseline_config(MODEL)`.
+BASELINES = {
+    "sg2im": "baseline.refinement_widths=[12,8],baseline.mask_size=4",
+    "layout2im": "baseline.latent_dim=4,baseline.embedding_dim=4,baseline.width=4,baseline.lstm_widths=[6,4],"
+    "baseline.residual_blocks=1,baseline.crop_size=8",
+    "pastegan": "",
+}
+
+
+def baseline_config(model: str, more: str = "") -> config_lib.ExperimentConfig:
+    """The tiny configuration of a baseline."""
+    return tiny_config(",".join(filter(None, (f"model={model}", BASELINES[model], more))))
+
+
+@pytest.fixture(scope="session")
+def baselines_root(tiny_workspace, tmp_path_factory):
+    """The tiny workspace, in which every baseline was trained beside RetrieveGAN; tests must not write to it."""
+    from rgan_tf.training.stages import StageRunner
+    from rgan_tf.workspace import Workspace
+
+    def make(directory):
+        shutil.copytree(tiny_workspace.root, directory)
+        for model in BASELINES:
+            StageRunner(Workspace(directory, model), baseline_config(model), tf.distribute.get_strategy()).run()
+
+    return _made_once(tmp_path_factory, "baselines", make)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import tiny_config
+from conftest import mirrored, tiny_config
 from test_step import batches_of, make_trainer, train_steps
 from texture_network import KERNEL, export_texture, images
 
@@ -116,9 +116,9 @@ def test_compiled_calls_and_precision_policies_change_nothing(folder):
 
 @pytest.mark.parametrize("signature, output", [("fixed", "maps"), ("", "output_0")])
 def test_two_replicas_give_the_maps_and_gradients_of_one(folder, signature, output):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = mirrored()
     with strategy.scope():
-        mirrored = HubNetwork(folder, [output], signature)
+        replicated = HubNetwork(folder, [output], signature)
 
     def both(network, inputs):
         with tf.GradientTape() as tape:
@@ -130,7 +130,7 @@ def test_two_replicas_give_the_maps_and_gradients_of_one(folder, signature, outp
     shares = strategy.experimental_distribute_values_from_function(
         lambda context: images(batch=(2, 2))[context.replica_id_in_sync_group]
     )
-    results = tf.function(lambda: strategy.run(both, args=(mirrored, shares)))()
+    results = tf.function(lambda: strategy.run(both, args=(replicated, shares)))()
     one = HubNetwork(folder, [output], signature)
     for got, want in zip(results, zip(*[both(one, share) for share in images(batch=(2, 2))])):
         assert len(got.values) == 2

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import REPOSITORY, tiny_config
+from conftest import REPOSITORY, mirrored, tiny_config
 
 from rgan_tf import train
 from rgan_tf.config import ConfigError
@@ -86,7 +86,7 @@ def test_the_common_step_is_the_last_that_every_worker_has(monkeypatch, named, c
 
 
 def test_the_newest_steps_alone_are_exchanged():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = mirrored()
     assert runtime.common_step(strategy, list(range(10)), most=3) == 9
     assert runtime.common_step(strategy, []) == 0
 

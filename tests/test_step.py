@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import tiny_config
+from conftest import mirrored, tiny_config
 from first_steps import batches_of, make_trainer, step_under, steps_elsewhere, train_steps
 from shrunk_configs import distinct, shrunk
 
@@ -15,7 +15,7 @@ def test_two_replicas_give_the_one_replica_update(tiny_workspace):
     dataset = batches_of(tiny_workspace, config)
     batch = next(iter(dataset))
     trainers = []
-    for strategy in (tf.distribute.OneDeviceStrategy("CPU:0"), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    for strategy in (tf.distribute.OneDeviceStrategy("CPU:0"), mirrored()):
         trainer = make_trainer(tiny_workspace, config, strategy, batch)
         train_steps(trainer, dataset, 1)
         trainers.append(trainer)

@@ -18,8 +18,8 @@ def stale_stages(override):
     [
         ("data.train_scenes=40", list(STAGES)),
         ("graph_encoder.layers=3", [stage for stage in STAGES if stage != "dataset"]),
-        ("patch_bank.patch_size=8", ["patch_bank", "candidates", "cooccurrence", "retrievegan"]),
-        ("candidates.k_max=9", ["candidates", "retrievegan"]),
+        ("patch_bank.patch_size=8", ["patch_bank", "candidates", "cooccurrence", "retrievegan", "pastegan"]),
+        ("candidates.k_max=9", ["candidates", "retrievegan", "pastegan"]),
         ("cooccurrence.margin=0.2", ["cooccurrence", "retrievegan"]),
         ("losses.sel_occur=0", ["retrievegan"]),
         ("candidates.k_train=2", ["retrievegan"]),

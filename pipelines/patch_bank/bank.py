@@ -237,6 +237,11 @@ class PatchBank:
         self._intact[rows] = True
 
     @property
+    def has_cooccurrence(self):
+        """Whether it was opened with co-occurrence embeddings."""
+        return self._cooccurrence is not None
+
+    @property
     def cooccurrence_dim(self):
         """D_o of the co-occurrence embeddings."""
         return self._cooccurrence.shape[1]

@@ -15,7 +15,7 @@ class ModelEntry(NamedTuple):
     """A row.
 
     room: its package. inputs: finished stages that its training reads. reads: sections of the configuration that shape
-    it, beside `training` and the seed.
+    it, by their dotted names, beside `training` and the seed.
     """
 
     room: str
@@ -27,11 +27,17 @@ MODELS = {
     "retrievegan": ModelEntry(
         "rgan_tf.training.retrievegan",
         ("candidates", "cooccurrence"),
-        ("retrieval", "generator", "discriminators", "losses"),
+        ("retrieval", "generator", "discriminators", "losses", "candidates.k_train"),
     ),
     "sg2im": ModelEntry(
         "rgan_tf.baselines.sg2im", ("dataset",), ("data", "graph_encoder", "discriminators", "baseline")
     ),
+    "pastegan": ModelEntry(
+        "rgan_tf.baselines.pastegan",
+        ("candidates",),
+        ("data", "graph_encoder", "generator", "discriminators", "losses.feature_network", "baseline"),
+    ),
+    "layout2im": ModelEntry("rgan_tf.baselines.layout2im", ("graph_encoder",), ("data", "discriminators", "baseline")),
 }
 
 

@@ -2,9 +2,8 @@
 
 import tensorflow as tf
 
-from pipelines.input_pipeline import to_device
 from rgan_tf.baselines.sg2im.model import Sg2im
-from rgan_tf.baselines.sg2im.trainer import Models, Sg2imTrainer
+from rgan_tf.baselines.sg2im.trainer import Sg2imTrainer
 from rgan_tf.training import artifacts, loop
 from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
@@ -35,13 +34,13 @@ class Sg2imSystem(System):
 
     def make_trainer(self, workspace, config, names, batch) -> Sg2imTrainer:
         """See `System`."""
-        models = Models.create(config, names.num_objects, names.num_predicates)
-        models.build(to_device(batch))
-        return Sg2imTrainer(models, config)
+        trainer = Sg2imTrainer(Sg2im(config, names.num_objects, names.num_predicates), config, names.num_objects)
+        trainer.build(batch)
+        return trainer
 
     def drawer(self, trainer) -> Sg2imDrawer:
         """See `System`."""
-        return Sg2imDrawer(trainer.models.sg2im)
+        return Sg2imDrawer(trainer.model)
 
     def load(self, workspace, config) -> Sg2imDrawer:
         """See `System`."""

@@ -26,6 +26,19 @@ TABLE_2 = {
     "ground-truth accuracy": "ground_truth_accuracy",
     "object accuracy": "object_accuracy",
 }
+# Of a comparison of systems: what is measured of any pictures.
+COMPARISON = {
+    **TABLE_1,
+    "KID": "kid",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "SceneFID": "scene_fid",
+    "classifier accuracy": "classifier_accuracy",
+    "relation accuracy": "relation_accuracy",
+    "box IoU": "box_iou",
+}
 _DATASETS = {"coco_stuff": "COCO-Stuff", "visual_genome": "Visual Genome", "synthetic_scenes": "synthetic scenes"}
 _REAL = "real pictures"
 # The network that published distances and scores are made with; those of others do not compare.
@@ -125,6 +138,26 @@ def table_2(evaluated: Sequence[Evaluated], published: Optional[published_lib.Pu
         lines = _lines(evaluated, name, BOXES[0], datasets[0])
         rows.append((name, [_cell(lines, metric) for metric in TABLE_2.values()]))
     return Table(("retrieval", *TABLE_2), rows, _notes(evaluated, published, shown))
+
+
+def comparison(evaluated: Sequence[Evaluated]) -> Table:
+    """Rows: what real pictures reach, then each system under each layout; columns: every score of pictures.
+
+    Raises:
+      UserError: the systems are of several data sets, or were measured in different ways.
+    """
+    _check_protocols(evaluated, COMPARISON)
+    datasets = sorted({each.dataset for each in evaluated})
+    if len(datasets) > 1:
+        raise UserError(f"A comparison is of one data set, and these are of {' and '.join(datasets)}.")
+    shown = {title: m for title, m in COMPARISON.items() if any(m in each.lines for each in evaluated)}
+    real = [_cell([{m: each.lines.get(f"{m}_real")} for each in evaluated][:1], m) for m in shown.values()]
+    rows = [(_REAL, real)]
+    for boxes in BOXES:
+        for name in dict.fromkeys(each.row for each in evaluated if each.boxes == boxes):
+            lines = _lines(evaluated, name, boxes, datasets[0])
+            rows.append((f"{boxes.replace('_', '-')} boxes: {name}", [_cell(lines, m) for m in shown.values()]))
+    return Table(("", *shown), rows, _notes(evaluated, None, []))
 
 
 def _lines(evaluated, name: str, boxes: str, dataset: str) -> list[dict]:

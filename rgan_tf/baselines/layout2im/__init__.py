@@ -1,0 +1,1 @@
+"""layout2im (Zhao, Meng, Yin and Sigal: Image Generation from Layout, CVPR 2019)."""

@@ -1,0 +1,224 @@
+"""layout2im's network: a layout and a latent code for each object to a picture (Zhao et al. 2019, section 3)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
+
+import tensorflow as tf
+
+from rgan_tf import config as config_lib
+from rgan_tf.config.bounds import ConfigError
+from rgan_tf.models.layers import ConvBlock, ResidualBlock, fold, normalization, unfold
+from rgan_tf.ops import scene_random
+from rgan_tf.ops.box_sampling import crop, paste
+
+_KERNEL = 4
+# Purposes of draws of latent codes.
+_PRIOR, _POSTERIOR = range(2)
+
+
+class Posterior(NamedTuple):
+    """Q(z | object): mean and log_variance, float32 [B, N, Z]."""
+
+    mean: tf.Tensor
+    log_variance: tf.Tensor
+
+
+class ConditionalBlock(tf.keras.layers.Layer):
+    """Convolution, per-sample normalization, scale and shift by category, ReLU."""
+
+    def __init__(self, filters: int, kernel_size: int, strides: int, kind: str, num_objects: int, name: str):
+        """Takes the convolution's measures, the kind of `layers.normalization`, and the number of category ids."""
+        super().__init__(name=name)
+        self.conv = tf.keras.layers.Conv2D(
+            filters, kernel_size, strides, "same", use_bias=False, kernel_initializer="he_normal", name="conv"
+        )
+        self.norm = normalization(kind, filters, "norm")
+        embedding = tf.keras.layers.Embedding
+        self.scale = embedding(num_objects, filters, embeddings_initializer="ones", name="scale")
+        self.shift = embedding(num_objects, filters, embeddings_initializer="zeros", name="shift")
+
+    def call(self, maps: tf.Tensor, categories: tf.Tensor) -> tf.Tensor:
+        """[M, H, W, C], int [M] -> [M, H / strides, W / strides, filters]."""
+        maps = self.conv(maps)
+        if self.norm is not None:
+            maps = self.norm(maps)
+        scale, shift = (table(categories)[:, None, None, :] for table in (self.scale, self.shift))
+        return tf.nn.relu(maps * scale + shift)
+
+
+class CropEstimator(tf.keras.layers.Layer):
+    """Estimates an object's latent code from its crop and category.
+
+    Nothing is normalized here: over a crop's own pixels that would take away its colour, which is what a code is for.
+    """
+
+    def __init__(self, settings, num_objects: int, name: str = "crop_estimator"):
+        """Takes the model's settings and the number of category ids."""
+        super().__init__(name=name)
+        width, halvings = settings.width, max(1, settings.crop_size.bit_length() - 2)
+        self.stem = ConditionalBlock(width, 7, 1, "none", num_objects, "stem")
+        self.downsampling = [
+            ConditionalBlock(width << min(i + 1, 4), _KERNEL, 2, "none", num_objects, f"downsampling_{i}")
+            for i in range(halvings)
+        ]
+        self.to_mean = tf.keras.layers.Dense(settings.latent_dim, dtype=tf.float32, name="to_mean")
+        self.to_log_variance = tf.keras.layers.Dense(settings.latent_dim, dtype=tf.float32, name="to_log_variance")
+
+    def call(self, crops: tf.Tensor, categories: tf.Tensor) -> Posterior:
+        """[B, N, h, w, 3], int [B, N] -> Posterior."""
+        flat = tf.reshape(categories, [-1])
+        maps = self.stem(fold(crops, 3), flat)
+        for block in self.downsampling:
+            maps = block(maps, flat)
+        features = tf.reduce_mean(maps, axis=[1, 2])
+        inner = categories.shape[1:2]
+        return Posterior(unfold(self.to_mean(features), inner), unfold(self.to_log_variance(features), inner))
+
+
+class ObjectMaps(tf.keras.layers.Layer):
+    """Composes each object's feature map: its category's embedding and latent code within its box, brought down."""
+
+    def __init__(self, settings, side: int, num_objects: int, name: str = "object_maps"):
+        """Takes the model's settings, the side of the picture, and the number of category ids."""
+        super().__init__(name=name)
+        self._side = side
+        self.embedding = tf.keras.layers.Embedding(num_objects, settings.embedding_dim, name="categories")
+        kind, width = settings.normalization, settings.width
+        # A 1 x 1 convolution of vectors that fill a box is a product of vectors, laid over it.
+        self.stem = tf.keras.layers.Dense(width, use_bias=False, kernel_initializer="he_normal", name="stem")
+        self.blocks = [
+            ConditionalBlock(width << min(i + 1, 3), _KERNEL, 2, kind, num_objects, f"downsampling_{i}")
+            for i in range(halvings(side, settings.fused_size))
+        ]
+
+    def call(self, categories: tf.Tensor, latents: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+        """int [B, N], [B, N, Z], [B, N, 4] -> [B, N, fused_size, fused_size, C]."""
+        vectors = tf.nn.relu(self.stem(tf.concat([self.embedding(categories), latents], axis=-1)))
+        _, coverage = paste(tf.ones([*vectors.shape[:1], vectors.shape[1], 1, 1, 1]), boxes, (self._side,) * 2)
+        maps = vectors[:, :, None, None, :] * tf.cast(coverage, vectors.dtype)[..., None]
+        flat, maps = tf.reshape(categories, [-1]), fold(maps, 3)
+        for block in self.blocks:
+            maps = block(maps, flat)
+        return unfold(maps, categories.shape[1:2])
+
+
+class Fuser(tf.keras.layers.Layer):
+    """Fuses objects, one after the other, by a convolutional LSTM of several layers; its last state is the layout."""
+
+    def __init__(self, widths: Sequence[int], name: str = "fuser"):
+        """Takes the hidden channels of each layer."""
+        super().__init__(name=name)
+        self.recurrent = [
+            tf.keras.layers.ConvLSTM2D(
+                width,
+                5,
+                padding="same",
+                recurrent_activation="sigmoid",
+                return_sequences=place < len(widths) - 1,
+                name=f"lstm_{place}",
+            )
+            for place, width in enumerate(widths)
+        ]
+
+    def call(self, maps: tf.Tensor, object_mask: tf.Tensor) -> tf.Tensor:
+        """[B, N, H, W, C], bool [B, N] -> [B, H, W, widths[-1]]; padded objects leave the state as it is."""
+        for layer in self.recurrent:
+            maps = layer(maps, mask=object_mask)
+        return maps
+
+
+class Decoder(tf.keras.layers.Layer):
+    """The fused layout to a picture: transposed convolutions that double the side."""
+
+    def __init__(self, settings, side: int, name: str = "decoder"):
+        """Takes the model's settings and the side of the picture."""
+        super().__init__(name=name)
+        count, width, kind = halvings(side, settings.fused_size), settings.width, settings.normalization
+        self.residual = [
+            ResidualBlock(settings.lstm_widths[-1], kind, name=f"residual_{i}") for i in range(settings.residual_blocks)
+        ]
+        self.widening = ConvBlock(4 * width, normalization_kind=kind, name="widening")
+        widths = [width << max(0, min(2, count - 1 - i)) for i in range(count)]
+        self.doublings = [
+            tf.keras.layers.Conv2DTranspose(
+                filters, _KERNEL, 2, "same", use_bias=False, kernel_initializer="he_normal", name=f"doubling_{i}"
+            )
+            for i, filters in enumerate(widths)
+        ]
+        self.norms = [normalization(kind, filters, f"norm_{i}") for i, filters in enumerate(widths)]
+        self.to_colours = tf.keras.layers.Conv2D(3, 7, padding="same", dtype=tf.float32, name="to_colours")
+
+    def call(self, layout: tf.Tensor) -> tf.Tensor:
+        """[B, h, h, C] -> float32 [B, H, H, 3] in (-1, 1)."""
+        for block in self.residual:
+            layout = block(layout)
+        maps = self.widening(layout)
+        for doubling, norm in zip(self.doublings, self.norms):
+            maps = doubling(maps)
+            maps = tf.nn.relu(maps if norm is None else norm(maps))
+        return tf.tanh(self.to_colours(maps))
+
+
+class Layout2Im(tf.keras.Model):
+    """All that is trained but for the discriminators."""
+
+    def __init__(self, config: config_lib.ExperimentConfig, num_objects: int):
+        """Takes the experiment's configuration and the number of category ids.
+
+        Raises:
+          ConfigError: the picture cannot be halved down to `baseline.fused_size`.
+        """
+        super().__init__(name="layout2im", dtype=tf.float32)
+        settings, side = config.baseline, config.data.image_size
+        self._latent_dim, self._crop_size = settings.latent_dim, settings.crop_size
+        self.crop_estimator = CropEstimator(settings, num_objects)
+        self.object_maps = ObjectMaps(settings, side, num_objects)
+        self.fuser = Fuser(settings.lstm_widths)
+        self.decoder = Decoder(settings, side)
+
+    def call(self, batch: dict[str, tf.Tensor], latents: tf.Tensor, boxes: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """Draws scenes.
+
+        Args:
+          batch: objects, object_mask, and the boxes [B, N, 4] where `boxes` gives none.
+          latents: [B, N, Z].
+          boxes: [B, N, 4].
+
+        Returns:
+          float32 [B, H, W, 3] in (-1, 1).
+        """
+        maps = self.object_maps(batch["objects"], latents, batch["boxes"] if boxes is None else boxes)
+        return self.decoder(self.fuser(maps, batch["object_mask"]))
+
+    def estimate(self, image: tf.Tensor, batch: dict[str, tf.Tensor]) -> Posterior:
+        """The latent codes of the objects in pictures [B, H, W, 3], cut out by the batch's boxes."""
+        return self.crop_estimator(crop(image, batch["boxes"], (self._crop_size,) * 2), batch["objects"])
+
+    def prior(self, scene_seed: tf.Tensor, objects: int) -> tf.Tensor:
+        """Latent codes [B, N, Z] from the standard normal distribution; an object's depends on its scene's seed and its
+        place alone."""
+        return _normal(scene_seed, objects, self._latent_dim, _PRIOR)
+
+    def sample(self, posterior: Posterior, scene_seed: tf.Tensor) -> tf.Tensor:
+        """Latent codes [B, N, Z] from a posterior."""
+        noise = _normal(scene_seed, posterior.mean.shape[1], self._latent_dim, _POSTERIOR)
+        return posterior.mean + tf.exp(0.5 * posterior.log_variance) * noise
+
+
+def _normal(scene_seed: tf.Tensor, objects: int, size: int, purpose: int) -> tf.Tensor:
+    return tf.math.ndtri(scene_random.scene_uniform(scene_seed, (1, objects, size), purpose)[:, 0])
+
+
+def halvings(side: int, fused_size: int) -> int:
+    """How often a picture is halved on its way to the map on which objects are fused.
+
+    Raises:
+      ConfigError: it is not `fused_size` times a power of two.
+    """
+    count = max(side // fused_size, 1).bit_length() - 1
+    if fused_size << count != side or not count:
+        raise ConfigError(
+            f"baseline.fused_size is {fused_size}; pictures of data.image_size {side} cannot be halved down to it, so "
+            "make one 2, 4, 8, … times as large as the other."
+        )
+    return count

@@ -1,0 +1,63 @@
+"""How layout2im is trained and how it draws."""
+
+import tensorflow as tf
+
+from rgan_tf.baselines.layout2im.model import Layout2Im
+from rgan_tf.baselines.layout2im.trainer import Layout2ImTrainer
+from rgan_tf.models.graph_encoder import GraphEncoder
+from rgan_tf.training import artifacts, loop
+from rgan_tf.training.graph_encoder import encode_graph
+from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
+
+
+class Layout2ImDrawer(Drawer):
+    """A layout2im model, and the graph encoder that predicts the layouts that it is not given."""
+
+    def __init__(self, model: Layout2Im, encoder: GraphEncoder):
+        """Takes both, built."""
+        self._model, self._encoder = model, encoder
+
+    def draw(self, batch, pinned=None) -> Drawing:
+        """See `Drawer`."""
+        boxes = tf.where(batch["box_given"][..., None], batch["boxes"], self.predicted_boxes(batch))
+        latents = self._model.prior(batch["scene_seed"], boxes.shape[1])
+        return Drawing(self._model(batch, latents, boxes), boxes)
+
+    def predicted_boxes(self, batch) -> tf.Tensor:
+        """See `Drawer`; the pretrained graph encoder's."""
+        return encode_graph(self._encoder, batch).boxes
+
+
+class Layout2ImSystem(System):
+    """See `System`."""
+
+    title = "layout2im"
+    retrieves = False
+
+    def make_trainer(self, workspace, config, names, batch) -> Layout2ImTrainer:
+        """See `System`."""
+        trainer = Layout2ImTrainer(Layout2Im(config, names.num_objects), config, names.num_objects)
+        trainer.build(batch)
+        trainer.graph_encoder = artifacts.pretrained_graph_encoder(workspace, config)
+        return trainer
+
+    def drawer(self, trainer) -> Layout2ImDrawer:
+        """See `System`."""
+        return Layout2ImDrawer(trainer.model, trainer.graph_encoder)
+
+    def load(self, workspace, config) -> Layout2ImDrawer:
+        """See `System`."""
+        names = artifacts.vocabulary(workspace)
+        model, side = Layout2Im(config, names.num_objects), config.data.image_size
+        batch = example_batch(config, names)
+        model(batch, model.estimate(tf.zeros([1, side, side, 3]), batch).mean)
+        loop.restore_model(workspace.directory("layout2im"), "generator", model, config.training.optimizer)
+        return Layout2ImDrawer(model, artifacts.pretrained_graph_encoder(workspace, config))
+
+    def reconstruct(self, trainer, batch) -> tf.Tensor:
+        """By the codes that are estimated from the scenes' own objects."""
+        model = trainer.model
+        return model(batch, model.estimate(batch["image"], batch).mean)
+
+
+SYSTEM = Layout2ImSystem()

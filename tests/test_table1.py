@@ -1,0 +1,102 @@
+"""The comparison of systems: what it plans and shares, its table, costs and sheet."""
+
+import shutil
+
+import numpy as np
+import pytest
+from conftest import BASELINES, REPOSITORY
+
+from rgan_tf import ablation, evaluate, table1
+from rgan_tf.evaluation.measurements import Setting
+from rgan_tf.evaluation.paper_tables import rows
+from rgan_tf.fingerprints import fingerprint, stages_of
+from rgan_tf.workspace import Workspace
+
+SYNTHETIC = REPOSITORY / "configs" / "baselines" / "synthetic"
+OVERRIDES = "evaluation.network=in_domain,evaluation.splits=2"
+
+
+@pytest.fixture(scope="module")
+def runs(baselines_root, tmp_path_factory):
+    """A trained run of every system, on the tiny configuration."""
+    folder = tmp_path_factory.mktemp("configs")
+    for model, section in {**BASELINES, "retrievegan": ""}.items():
+        fields = [field.replace("baseline.", "", 1).replace("=", ": ") for field in _fields(section)]
+        text = f"base: {REPOSITORY / 'tests' / 'tiny.yaml'}\nmodel: {model}\nbaseline: {{{', '.join(fields)}}}\n"
+        (folder / f"{model}.yaml").write_text(text)
+    root = tmp_path_factory.mktemp("table1")
+    planned = ablation.plan(folder, root, 1)
+    for run in planned:
+        shutil.copytree(baselines_root, run.workspace.root)
+    return ablation.plan(folder, root, 1)
+
+
+def _fields(section):
+    """The fields of an override, lists whole."""
+    found = []
+    for part in section.split(","):
+        if part and "=" in part:
+            found.append(part)
+        elif part:
+            found[-1] += f", {part}"
+    return found
+
+
+def test_the_systems_share_stages_data_and_steps(tmp_path):
+    planned = ablation.plan(SYNTHETIC, tmp_path, 2)
+    assert [run.row for run in planned] == ["layout2im", "pastegan", "retrievegan", "sg2im"] * 2
+    assert len({str(run.workspace.root) for run in planned}) == 8
+    for run in planned:
+        assert run.workspace.model == run.row == run.config().model
+    for stage in stages_of("retrievegan")[:-1]:
+        assert len({fingerprint(stage, run.config()) for run in planned if stage in stages_of(run.row)}) == 1
+    settings = {(run.config().training.steps, run.config().training.batch_size) for run in planned}
+    assert len(settings) == 1
+
+
+def test_shared_stages_are_linked_to_those_that_read_them(tmp_path, monkeypatch):
+    planned, called = ablation.plan(SYNTHETIC, tmp_path, 1), []
+
+    def command(module, *arguments):
+        given = dict(argument[2:].split("=", 1) for argument in arguments)
+        called.append((given["config_file"].rpartition("/")[2], given["stage"]))
+
+    monkeypatch.setattr(ablation, "_command", command)
+    ablation.make_shared(planned, tmp_path)
+    assert [stage for _, stage in called] == stages_of("retrievegan")[:-1]
+    makers = dict((stage, file) for file, stage in called)
+    assert makers["cooccurrence"] == "retrievegan.yaml" and makers["patch_bank"] == "pastegan.yaml"
+    links = {path.name for path in (tmp_path / "sg2im" / "0").iterdir()}
+    assert links == {"dataset", "evaluation"}
+
+
+def test_the_table_has_every_system_under_both_layouts(runs):
+    for run in runs:
+        assert run.workspace.is_current(run.row, run.config())
+        for boxes in ("predicted", "ground_truth"):
+            evaluate.evaluate(run.workspace, Setting("validation", boxes, samples=1), overrides=OVERRIDES)
+    made = table1.table(runs, "validation", 1)
+    titles = [title for title, _ in made.rows]
+    systems = ["layout2im", "pastegan", "retrievegan", "sg2im"]
+    assert titles == ["real pictures"] + [f"{b} boxes: {s}" for b in ("predicted", "ground-truth") for s in systems]
+    assert made.columns[1:3] == ("FID", "IS") and "KID" in made.columns and "DS" not in made.columns
+    for _, cells in made.rows:
+        assert sum(cell is not None for cell in cells) >= len(made.columns) - 2
+    found = rows.find([rows.Training("a", runs[0].workspace, runs[0].config())], "validation", 1)
+    kid = made.columns.index("KID") - 1
+    assert made.rows[1][1][kid].mean == found[0].lines["kid"]["value"]
+
+
+def test_costs_and_sheet_of_all(runs):
+    cost = table1.costs(runs)
+    assert [title for title, _ in cost.rows] == ["layout2im", "pastegan", "retrievegan", "sg2im"]
+    for _, (parameters, trained, drawn) in cost.rows:
+        assert parameters.mean > 1000 and trained.mean > 0 and drawn.mean > 0
+    picture = np.asarray(table1.sheet(runs, "validation"))
+    # Graph, boxes, the real picture and four systems.
+    assert picture.ndim == 3 and picture.shape[1] > 7 * 200 and len(np.unique(picture)) > 50
+
+
+def test_workspaces_of_several_models_ask_which(baselines_root):
+    assert Workspace(baselines_root).model == "retrievegan"
+    assert Workspace(baselines_root, "layout2im").trained_config().model == "layout2im"

@@ -67,8 +67,9 @@ def _costs_of(run: Run) -> tuple[float, float, float]:
         trainer.train_step(iterator)
     trained = _MEASURED_STEPS * size / (time.perf_counter() - started)
     parameters = sum(int(tf.size(weight)) for weight in trainer.optimized["generator"].variables)
-    drawing = iter(ModelDrawing(workspace, config, "test"))
-    next(drawing)
+    drawing = ModelDrawing(workspace, config, "test")
+    # Traces.
+    next(iter(drawing))
     started, drawn = time.perf_counter(), 0
     for _, batch in zip(range(_MEASURED_BATCHES), drawing):
         drawn += len(batch.real)

@@ -22,6 +22,10 @@ from rgan_tf.workspace import Workspace
 
 SCENE = {"objects": ["sky", "sea"], "relationships": [[0, "above", 1]]}
 every = pytest.mark.parametrize("model", sorted(BASELINES))
+# One of them in the suite, all where time counts less.
+one_of_them = pytest.mark.parametrize(
+    "model", ["sg2im", *(pytest.param(model, marks=pytest.mark.slow) for model in ("layout2im", "pastegan"))]
+)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +91,7 @@ def steps_of(strategy, workspace, config, count=2):
     return means, before, after, names
 
 
-@every
+@one_of_them
 def test_two_replicas_are_one_and_every_weight_learns(workspace, model):
     config = baseline_config(model, "runtime.skip_padding=False,training.optimizer.learning_rate=0.001")
     one = steps_of(tf.distribute.OneDeviceStrategy("CPU:0"), workspace, config)
@@ -187,7 +191,7 @@ def test_it_is_scored_by_the_same_protocol(workspace, model):
     assert {line["fingerprint"] for line in lines} == {fingerprint(model, baseline_config(model))}
 
 
-@every
+@one_of_them
 def test_a_killed_training_goes_on_to_the_same_numbers(workspace, tmp_path, model):
     for stage in stages_of(model)[:-1]:
         shutil.copytree(workspace.root / stage, tmp_path / stage)

@@ -18,9 +18,9 @@ OVERRIDES = "evaluation.network=in_domain,evaluation.splits=2"
 
 @pytest.fixture(scope="module")
 def runs(baselines_root, tmp_path_factory):
-    """A trained run of every system, on the tiny configuration."""
+    """A trained run of two systems, one that retrieves and one that does not, on the tiny configuration."""
     folder = tmp_path_factory.mktemp("configs")
-    for model, section in {**BASELINES, "retrievegan": ""}.items():
+    for model, section in (("sg2im", BASELINES["sg2im"]), ("retrievegan", "")):
         fields = [field.replace("baseline.", "", 1).replace("=", ": ") for field in _fields(section)]
         text = f"base: {REPOSITORY / 'tests' / 'tiny.yaml'}\nmodel: {model}\nbaseline: {{{', '.join(fields)}}}\n"
         (folder / f"{model}.yaml").write_text(text)
@@ -77,7 +77,7 @@ def test_the_table_has_every_system_under_both_layouts(runs):
             evaluate.evaluate(run.workspace, Setting("validation", boxes, samples=1), overrides=OVERRIDES)
     made = table1.table(runs, "validation", 1)
     titles = [title for title, _ in made.rows]
-    systems = ["layout2im", "pastegan", "retrievegan", "sg2im"]
+    systems = ["retrievegan", "sg2im"]
     assert titles == ["real pictures"] + [f"{b} boxes: {s}" for b in ("predicted", "ground-truth") for s in systems]
     assert made.columns[1:3] == ("FID", "IS") and "KID" in made.columns and "DS" not in made.columns
     for _, cells in made.rows:
@@ -89,12 +89,12 @@ def test_the_table_has_every_system_under_both_layouts(runs):
 
 def test_costs_and_sheet_of_all(runs):
     cost = table1.costs(runs)
-    assert [title for title, _ in cost.rows] == ["layout2im", "pastegan", "retrievegan", "sg2im"]
+    assert [title for title, _ in cost.rows] == ["retrievegan", "sg2im"]
     for _, (parameters, trained, drawn) in cost.rows:
         assert parameters.mean > 1000 and trained.mean > 0 and drawn.mean > 0
     picture = np.asarray(table1.sheet(runs, "validation"))
-    # Graph, boxes, the real picture and four systems.
-    assert picture.ndim == 3 and picture.shape[1] > 7 * 200 and len(np.unique(picture)) > 50
+    # Graph, boxes, the real picture and two systems.
+    assert picture.ndim == 3 and 5 * 200 < picture.shape[1] < 6 * 240 and len(np.unique(picture)) > 50
 
 
 def test_workspaces_of_several_models_ask_which(baselines_root):

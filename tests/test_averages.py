@@ -32,13 +32,17 @@ def test_both_averages_whatever_the_batches(mask, seed, batch):
         len(entries),
         len(scenes),
     )
-    np.testing.assert_allclose(average.result(), expected, rtol=1e-12, atol=1e-12)
+    *found, interval = average.result()
+    np.testing.assert_allclose(found, expected[:4], rtol=1e-12, atol=1e-12)
+    assert (interval is None) == (len(scenes) == 1)
 
 
 def test_the_two_averages_differ():
     average = SceneAverage("Score", "object")
     average.update([[1.0, 1.0, 1.0], [0.0, 5.0, 5.0]], [[True, True, True], [True, False, False]])
-    assert average.result() == Score(0.75, 0.5, 4, 2)
+    assert average.result()[:4] == (0.75, 0.5, 4, 2)
+    # Of the first scene or the second alone.
+    assert average.result().interval == (0.0, 1.0)
 
 
 def test_sums_keep_their_precision():

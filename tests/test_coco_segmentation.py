@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from test_coco_stuff import HEIGHT, WIDTH, compressed
+from coco_files import HEIGHT, WIDTH, compressed
 
 from pipelines.coco_stuff import segmentation
 

@@ -21,8 +21,9 @@ from export.development_server.loaded_model import ServedModel
 from pipelines.patch_bank import removal
 from rgan_tf import evaluate
 from rgan_tf.evaluation.measurements import Setting
+from rgan_tf.fingerprints import stages_of
 from rgan_tf.training import loop, stages
-from rgan_tf.workspace import STAGES, Workspace
+from rgan_tf.workspace import Workspace
 
 pytestmark = [pytest.mark.damage_sweep, pytest.mark.timeout(0)]
 
@@ -100,7 +101,7 @@ OTHERWISE = {("export", "metrics.jsonl"), ("remove", "patches.npy"), ("remove", 
 
 
 # TensorFlow keeps what it has traced, some 50 MB a case that draws: a process may be given a part of the files.
-PARTS = (*STAGES, "evaluation", "rest")
+PARTS = (*stages_of("retrievegan"), "evaluation", "rest")
 
 
 @pytest.fixture(scope="module")

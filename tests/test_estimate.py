@@ -13,6 +13,7 @@ from pipelines import relations
 from pipelines.synthetic_scenes import layout
 from rgan_tf import preflight
 from rgan_tf.config import ConfigError, blueprint, estimate, estimate_memory, load_config
+from rgan_tf.fingerprints import stages_of
 from rgan_tf.models.discriminators import ImageDiscriminator, ObjectDiscriminator
 from rgan_tf.models.feature_network import FeatureNetwork
 from rgan_tf.models.feature_weights import FeatureWeightsError
@@ -20,9 +21,10 @@ from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.scene_graph import Vocabulary
 from rgan_tf.training import artifacts
-from rgan_tf.workspace import STAGES, Workspace
+from rgan_tf.workspace import Workspace
 
 GIB = 2**30
+ALL = tuple(stages_of("retrievegan"))
 NAMES = Vocabulary.from_names(["sky", "sea", "boat"], ["above", "inside"])
 VARIATIONS = [
     "",
@@ -165,7 +167,7 @@ def machine(monkeypatch, memory, disk=10**12):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: types.SimpleNamespace(total=disk))
 
 
-def look(config, tmp_path, stages=tuple(STAGES), replicas=1):
+def look(config, tmp_path, stages=ALL, replicas=1):
     preflight.check(config, Workspace(tmp_path), stages, types.SimpleNamespace(num_replicas_in_sync=replicas))
 
 
@@ -196,7 +198,8 @@ def test_what_cannot_fit_is_refused_in_one_sentence(override, words, monkeypatch
 def test_only_stages_that_will_be_made_are_looked_at(monkeypatch, tmp_path, tiny_workspace):
     machine(monkeypatch, 1)
     look(tiny_config(), tmp_path, ["dataset"])
-    preflight.check(tiny_config(), tiny_workspace, STAGES, types.SimpleNamespace(num_replicas_in_sync=3))
+    stages = stages_of("retrievegan")
+    preflight.check(tiny_config(), tiny_workspace, stages, types.SimpleNamespace(num_replicas_in_sync=3))
     with pytest.raises(ConfigError, match="of memory"):
         look(tiny_config(), tmp_path)
 

@@ -12,8 +12,8 @@ from pipelines.patch_bank.ledger import read_ledger
 from rgan_tf.evaluation import records
 from rgan_tf.evaluation.feature_networks import in_domain_classifier
 from rgan_tf.evaluation.metrics.image_statistics import ImageStatistics
+from rgan_tf.fingerprints import stages_of
 from rgan_tf.training import artifacts, checkpoints, stages
-from rgan_tf.workspace import STAGES
 
 TRAINED = ("graph_encoder", "cooccurrence", "retrievegan")
 COLUMNS = ("category", "graph_feature", "patch_id", "scene_index", "object_index", "box", "image_id", "license")
@@ -82,7 +82,7 @@ class Resumed(Exception):
 
 # What commands read a workspace by.
 READERS = {
-    "current": lambda w: [w.is_current(stage, tiny_config()) for stage in STAGES],
+    "current": lambda w: [w.is_current(stage, tiny_config()) for stage in stages_of("retrievegan")],
     "config": lambda w: json.dumps(w.trained_config().as_dict()),
     "vocabulary": artifacts.vocabulary,
     "bank": bank_of,

@@ -104,7 +104,7 @@ def test_two_replicas_are_one_and_every_weight_learns(workspace, model):
         assert np.mean(np.abs(a - b) > 1e-4) < 0.05, name
 
 
-@every
+@one_of_them
 def test_a_few_scenes_are_learned_by_heart(workspace, model):
     more = "training.batch_size=4,training.optimizer.learning_rate=0.003"
     # Codes that are estimated say what a picture shows; random ones would pull at them.

@@ -28,7 +28,7 @@ tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 # Files of few long tests. Last in line, one process would run them while the other has nothing left to do.
 _FIRST = (
     "test_baselines.py",
-    "test_table1.py",
+    "test_comparison.py",
     "test_workers.py",
     "test_learning.py",
     "test_training.py",

@@ -131,9 +131,9 @@ def test_repetitions_differ_in_weights_and_order(tiny_workspace, tmp_path, monke
 @pytest.fixture(scope="module")
 def generator(tiny_workspace):
     """The tiny workspace's generator."""
-    from rgan_tf.scene_generator import WorkspaceGenerator
+    from rgan_tf.scene_generator import RetrievingGenerator
 
-    return WorkspaceGenerator(tiny_workspace)
+    return RetrievingGenerator(tiny_workspace)
 
 
 def scene_of(generator, **more):

@@ -19,7 +19,6 @@ from rgan_tf import scene_requests
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.ops import pixels, relaxed_subset
-from rgan_tf.training.graph_encoder import encode_graph
 
 RETRIEVE, SYNTHESIZE = "retrieve", "synthesize"
 _TYPES = {
@@ -146,7 +145,7 @@ class SceneService:
 
     def _draw_scenes(self, scenes: Tensors) -> Tensors:
         graph = _graph(scenes)
-        predicted = encode_graph(self._model.graph_encoder, graph).boxes
+        predicted = self._model.graph_encoder.encode(graph).boxes
         boxes = tf.where(scenes["box_given"][..., None], scenes["boxes"], predicted)
         chosen = self._retrieve({**graph, "seed": scenes["seed"], "pinned": scenes["pinned"]}).chosen
         provenance = self._bank.describe(chosen)
@@ -181,7 +180,7 @@ class SceneService:
 
     def _retrieve_scene(self, scene: Tensors) -> Retrieval:
         batch = {name: value[None] for name, value in scene.items()}
-        queries = encode_graph(self._prefilter, batch).object_features[0]
+        queries = self._prefilter.encode(batch).object_features[0]
         rows = self._bank.candidates(queries, scene["objects"], self._config.candidates.k_max)
         # A pinned patch takes the first place, and is the only one that may be chosen.
         first = tf.where(scene["pinned"] >= 0, scene["pinned"], rows[:, 0])

@@ -37,25 +37,32 @@ _SHARED_MEASURES = ("in_domain", "object_classifier", "real_statistics")
 
 
 class Run(NamedTuple):
-    """One training of the table: a row's name and configuration file, the repetition, and its workspace."""
+    """One training of the table: a row's name and configuration file, the repetition, its workspace, and overrides."""
 
     row: str
     config_file: pathlib.Path
     repetition: int
     workspace: Workspace
+    overrides: str = ""
+
+    @property
+    def changes(self) -> str:
+        """What is overridden in the file."""
+        return ",".join(filter(None, (self.overrides, f"repetition={self.repetition}")))
 
     def config(self) -> config_lib.ExperimentConfig:
         """The configuration as it is trained."""
-        return config_lib.load_config(self.config_file, f"repetition={self.repetition}")
+        return config_lib.load_config(self.config_file, self.changes)
 
 
-def plan(config_dir, root, seeds: int) -> list[Run]:
+def plan(config_dir, root, seeds: int, overrides: str = "") -> list[Run]:
     """All trainings, repetition by repetition, so that a table of fewer seeds is complete early.
 
     Args:
       config_dir: folder with a YAML configuration for each row.
       root: the ablation's folder: `shared/`, and `ROW/N/` for each row and repetition.
       seeds: repetitions of each row.
+      overrides: of fields of every row's configuration.
 
     Raises:
       UserError: the folder has no configuration, or two that differ in a stage that is to be shared.
@@ -64,9 +71,9 @@ def plan(config_dir, root, seeds: int) -> list[Run]:
     if not files:
         raise UserError(f"{config_dir} holds no configuration (*.yaml); give a folder like configs/ablations.")
     rows = [row for row in _ROWS if row in files] + sorted(set(files) - set(_ROWS))
-    first = config_lib.load_config(files[rows[0]])
-    for row in rows[1:]:
-        other = config_lib.load_config(files[row])
+    configs = {row: config_lib.load_config(files[row], overrides) for row in rows}
+    first = configs[rows[0]]
+    for row, other in configs.items():
         for stage in _shared_stages([first.model, other.model]):
             if fingerprint(stage, other) != fingerprint(stage, first):
                 raise UserError(
@@ -74,8 +81,11 @@ def plan(config_dir, root, seeds: int) -> list[Run]:
                     "let its rows differ in the main training alone."
                 )
     root = pathlib.Path(root)
-    models = {row: config_lib.load_config(files[row]).model for row in rows}
-    return [Run(row, files[row], n, Workspace(root / row / str(n), models[row])) for n in range(seeds) for row in rows]
+    return [
+        Run(row, files[row], n, Workspace(root / row / str(n), configs[row].model), overrides)
+        for n in range(seeds)
+        for row in rows
+    ]
 
 
 def _shared_stages(models: Iterable[str]) -> list[str]:
@@ -122,7 +132,7 @@ def _train(run: Run, workspace: Workspace, *more: str) -> None:
         "rgan_tf.train",
         f"--config_file={run.config_file}",
         f"--workspace={workspace.root}",
-        f"--params_override=repetition={run.repetition}",
+        f"--params_override={run.changes}",
         *more,
     )
 
@@ -141,15 +151,17 @@ def evaluate(runs: list[Run], split: str, samples: int) -> None:
     measure(asked, split, samples)
 
 
-def measure(asked: Sequence[tuple[Run, str, str]], split: str, samples: int) -> None:
+def measure(asked: Sequence[tuple[Run, str, str]], split: str, samples: int, lpips_weights: str = "") -> None:
     """Measures what is not measured.
 
     Args:
       asked: runs, each with a policy of retrieval and a layout.
       split: to draw.
       samples: pictures of a scene.
+      lpips_weights: file for the Diversity Score; "" leaves it out.
     """
-    missing = [(run, policy, boxes) for run, policy, boxes in asked if not _figures(run, policy, boxes, split, samples)]
+    wanted = "diversity" if lpips_weights and samples > 1 else "fid"
+    missing = [each for each in asked if wanted not in _figures(*each, split, samples)]
     for run, policy, boxes in progress_bar(missing, desc="evaluations", unit="evaluation"):
         tqdm.write(f"{run.row}, seed {run.repetition}, {policy} retrieval, {boxes} boxes: evaluating")
         _command(
@@ -160,6 +172,7 @@ def measure(asked: Sequence[tuple[Run, str, str]], split: str, samples: int) -> 
             f"--boxes={boxes}",
             f"--samples_per_scene={samples}",
             f"--retrieval={policy}",
+            f"--lpips_weights={lpips_weights}",
         )
 
 

@@ -154,7 +154,7 @@ def configuration(path: str, overrides: str, workspace: Workspace) -> Iterator[F
     )
     yield from _looked_at("data", lambda: _source(config), str)
     yield from _looked_at("feature network", lambda: _feature_network(config), str)
-    if config.model == "retrievegan":
+    if config.model in config_lib.COUNTED_MODELS:
         yield from _estimated(config, strategy.num_replicas_in_sync if strategy else 1, workspace)
     else:
         yield Finding("memory and disk it takes", f"not known of {config.model}; try a few steps")

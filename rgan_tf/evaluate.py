@@ -51,16 +51,12 @@ def _evaluate(workspace: Workspace, setting: Setting, lpips_weights: str, overri
     # Before the work: a line after a damaged one would be lost with it.
     records.check(workspace)
     with artifacts.reading(workspace):
-        if config.model == "retrievegan":
-            found = scoring.score_split(workspace, config, setting, lpips_weights)
-            measured, left_out = found.measurements, found.left_out
-        else:
-            measured, left_out = scoring.score_model(workspace, config, setting, lpips_weights)
+        found = scoring.score_split(workspace, config, setting, lpips_weights)
         of, seconds = records.of_checkpoint(config, step), time.monotonic() - started
-        lines = records.append(workspace.root / records.FILE, of, setting, measured, seconds)
+        lines = records.append(workspace.root / records.FILE, of, setting, found.measurements, seconds)
         _write_scalars(workspace, lines, step)
-        page = write_report(workspace, lines, found) if config.model == "retrievegan" else None
-    _tell(left_out, f"The report is {page}" if page else f"The figures are in {workspace.root / records.FILE}")
+        page = write_report(workspace, lines, found)
+    _tell(found.left_out, f"The report is {page}")
     return lines
 
 

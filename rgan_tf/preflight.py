@@ -11,7 +11,7 @@ from collections.abc import Collection
 import psutil
 import tensorflow as tf
 
-from rgan_tf.config import MODELS, ConfigError, ExperimentConfig, MemoryEstimate, estimate_memory
+from rgan_tf.config import COUNTED_MODELS, MODELS, ConfigError, ExperimentConfig, MemoryEstimate, estimate_memory
 from rgan_tf.models import feature_weights
 from rgan_tf.workspace import Workspace
 
@@ -46,8 +46,7 @@ def check(
     for stage in trainings:
         _check_share(config, stage, replicas)
     estimate = estimate_memory(config, replicas)
-    # Nobody has counted the other models.
-    if trainings and config.model == "retrievegan":
+    if trainings and config.model in COUNTED_MODELS:
         on_gpus = config.runtime.num_gpus != 0 and bool(tf.config.list_physical_devices("GPU"))
         _check_memory(estimate, on_gpus)
     if stages:

@@ -20,7 +20,6 @@ from rgan_tf.runtime_messages import sentence_of
 from rgan_tf.scene_graph import Box, SceneError, SceneGraph, Vocabulary, pad_scenes, parse_scenes
 from rgan_tf.scene_requests import GeneratedScene
 from rgan_tf.training import artifacts
-from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.training.systems import system_of
 from rgan_tf.workspace import Workspace
 
@@ -143,7 +142,7 @@ class RetrievingGenerator(WorkspaceGenerator):
     def _candidates(self, scenes: Sequence[SceneGraph], batch: dict[str, tf.Tensor]):
         """Bank rows int32 [B, N, k] of each object's candidates, pinned ones first, and the pinned as float one-hot."""
         settings, mask = self.config.candidates, batch["object_mask"].numpy()
-        features = encode_graph(self._prefilter, batch).object_features.numpy()
+        features = self._prefilter.encode(batch).object_features.numpy()
         rows = np.full(mask.shape + (settings.k_max,), -1, np.int32)
         rows[mask] = find_candidates(
             self._bank,

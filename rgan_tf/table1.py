@@ -20,8 +20,7 @@ from rgan_tf.ablation import Run
 from rgan_tf.drawing import SceneView, draw_sheet
 from rgan_tf.evaluation.paper_tables import rows as paper_tables
 from rgan_tf.evaluation.paper_tables import tables
-from rgan_tf.evaluation.pictures.model_drawing import ModelDrawing
-from rgan_tf.evaluation.pictures.split_drawing import BOXES, SPLITS
+from rgan_tf.evaluation.pictures.split_drawing import BOXES, SPLITS, SplitDrawing
 from rgan_tf.progress import progress_bar
 from rgan_tf.scene_graph import unpad_scene
 from rgan_tf.scene_requests import save_picture
@@ -32,9 +31,9 @@ _SHOWN = 6
 _MEASURED_STEPS, _MEASURED_BATCHES = 12, 6
 
 
-def evaluate(runs: list[Run], split: str, samples: int) -> None:
+def evaluate(runs: list[Run], split: str, samples: int, lpips_weights: str = "") -> None:
     """Measures every run under both layouts."""
-    ablation.measure([(run, "learned", boxes) for run in runs for boxes in BOXES], split, samples)
+    ablation.measure([(run, "learned", boxes) for run in runs for boxes in BOXES], split, samples, lpips_weights)
 
 
 def table(runs: list[Run], split: str, samples: int) -> tables.Table:
@@ -67,7 +66,7 @@ def _costs_of(run: Run) -> tuple[float, float, float]:
         trainer.train_step(iterator)
     trained = _MEASURED_STEPS * size / (time.perf_counter() - started)
     parameters = sum(int(tf.size(weight)) for weight in trainer.optimized["generator"].variables)
-    drawing = ModelDrawing(workspace, config, "test")
+    drawing = SplitDrawing(workspace, config, "test")
     # Traces.
     next(iter(drawing))
     started, drawn = time.perf_counter(), 0
@@ -81,7 +80,7 @@ def sheet(runs: list[Run], split: str):
     first = [run for run in runs if run.repetition == 0]
     columns, views = {}, []
     for run in first:
-        batch = next(iter(ModelDrawing(run.workspace, run.config(), split)))
+        batch = next(iter(SplitDrawing(run.workspace, run.config(), split)))
         columns[run.row] = batch.samples[0].images
     names = artifacts.vocabulary(first[0].workspace)
     scenes, boxes = batch.scenes, batch.scenes["boxes"]
@@ -97,12 +96,12 @@ def main() -> None:
     """Trains, evaluates, prints and writes the table, the costs and the sheet."""
     given = flags.FLAGS
     root = pathlib.Path(given.workspace)
-    runs = ablation.plan(given.config_dir, root, given.seeds)
+    runs = ablation.plan(given.config_dir, root, given.seeds, given.params_override)
     # The workspaces below have locks of their own, which the commands hold that it starts.
     with locks.writing(root):
         ablation.make_shared(runs, root)
         ablation.train(runs)
-        evaluate(runs, given.split, given.samples_per_scene)
+        evaluate(runs, given.split, given.samples_per_scene, given.lpips_weights)
         made, cost = table(runs, given.split, given.samples_per_scene), costs(runs)
         made.write(root / "table1")
         cost.write(root / "costs")
@@ -118,4 +117,6 @@ if __name__ == "__main__":
     flags.DEFINE_integer("seeds", 3, "Trainings of each system.", lower_bound=1)
     flags.DEFINE_enum("split", "test", SPLITS, "Scenes to evaluate on.")
     flags.DEFINE_integer("samples_per_scene", 4, "Pictures of a scene.", lower_bound=1)
+    flags.DEFINE_string("lpips_weights", "", "Weights of LPIPS (.npz or .h5) for the Diversity Score.")
+    flags.DEFINE_string("params_override", "", "Of every system's configuration: key=value,key.subkey=value.")
     commands.run(main)

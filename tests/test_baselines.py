@@ -188,6 +188,12 @@ def test_it_is_scored_by_the_same_protocol(workspace, model):
     metrics = {line["metric"] for line in lines}
     assert {"fid", "kid", "scene_fid", "classifier_accuracy", "relation_accuracy", "box_iou", "is"} <= metrics
     assert "ground_truth_accuracy" not in metrics
+    retrieves = system_of(model).retrieves
+    assert ("style_agreement" in metrics) == ("candidate_recall_stored" in metrics) == retrieves
+    page = (workspace.root / "evaluation" / "report.html").read_text()
+    assert f"{model}, predicted boxes" in page and "<svg" in page and "One scene, other seeds" in page
+    assert ("Where the patches are from" in page) == ("Styles that meet" in page) == retrieves
+    assert "Retrieval by category" not in page and "Patches that fit" not in page
     assert {line["fingerprint"] for line in lines} == {fingerprint(model, baseline_config(model))}
 
 

@@ -52,9 +52,9 @@ def test_crops_are_matched_by_their_own_encoder(tiny_workspace):
     trainer = SYSTEM.make_trainer(tiny_workspace, config, artifacts.vocabulary(tiny_workspace), batch)
     batch = to_device(batch)
     found = trainer.losses(batch).terms
-    model, encoding = trainer.model, trainer.model.encode(batch)
+    model, encoding = trainer.model, trainer.model.graph_encoder.encode(batch)
     chosen = batch["candidate_patches"][:, :, 0]
-    image = model.paste(batch, encoding, chosen, batch["boxes"])
+    image = model(chosen, batch["boxes"], batch)
     expected = []
     for b in range(3):
         values = []

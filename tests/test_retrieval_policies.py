@@ -103,7 +103,7 @@ def test_every_policy_draws_a_picture_of_a_workspace(tiny_workspace):
     source = artifacts.scene_source(tiny_workspace, config, "validation")
     batch = to_device(next(iter(evaluation_batches(source, 4, reader))))
     batch["box_given"] = batch["object_mask"]
-    fitting = policies.cooccurrence_choice(model, batch)
+    fitting = policies.cooccurrence_choice(model.retrieval, batch)
     np.testing.assert_array_equal(fitting, nearest_by_cooccurrence(model, batch))
     k, valid = batch["candidate_mask"].shape[2], batch["candidate_mask"].numpy().any(axis=-1)
     for choice in (fitting, random_choice(batch), policies.graph_feature_choice(batch)):

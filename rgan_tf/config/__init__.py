@@ -14,7 +14,7 @@ estimate.py   memory and disk that an experiment takes
 from rgan_tf.config.bounds import ConfigError
 from rgan_tf.config.checks import validate
 from rgan_tf.config.data_fields import DataConfig, VisualGenomeConfig
-from rgan_tf.config.estimate import MemoryEstimate, estimate_memory
+from rgan_tf.config.estimate import COUNTED_MODELS, MemoryEstimate, estimate_memory
 from rgan_tf.config.fields import (
     LOSS_TERMS,
     CandidatesConfig,
@@ -38,6 +38,7 @@ from rgan_tf.config.files import load_config, save_config
 from rgan_tf.config.models import MODELS
 
 __all__ = [
+    "COUNTED_MODELS",
     "ConfigError",
     "LOSS_TERMS",
     "MODELS",

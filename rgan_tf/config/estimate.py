@@ -5,6 +5,8 @@ from typing import NamedTuple, Optional
 from rgan_tf.config import blueprint
 from rgan_tf.config.fields import ExperimentConfig, OptimizerConfig
 
+# Main trainings whose memory is counted here.
+COUNTED_MODELS = ("retrievegan",)
 # Category ids and predicates, the reserved ones included: 16 drawn kinds of things; COCO's 80 things and 91 stuffs;
 # what is frequent in Visual Genome.
 VOCABULARY = {"synthetic_scenes": (17, 7), "coco_stuff": (172, 7), "visual_genome": (179, 46)}

@@ -5,8 +5,7 @@ from typing import Optional
 
 import numpy as np
 
-from pipelines.input_pipeline import SceneSource
-from pipelines.patch_bank.bank import PatchBank
+from pipelines.input_pipeline import BankReader, SceneSource
 from rgan_tf import config as config_lib
 from rgan_tf.evaluation.measurements import Measurement, Namer
 from rgan_tf.evaluation.metrics import candidate_recall, retrieval_scores
@@ -30,14 +29,16 @@ class RetrievalFigures:
         self,
         workspace: Workspace,
         config: config_lib.ExperimentConfig,
-        bank: PatchBank,
+        reader: BankReader,
         training: SceneSource,
         names: Vocabulary,
     ):
-        """Takes the workspace, whose training it was, the bank, and the scenes that it was cut from."""
-        self._workspace, self._config = workspace, config
+        """Takes the workspace, the reader of candidates, and the scenes that the bank was cut from."""
+        self._workspace, self._config, self._read = workspace, config, reader.k
+        bank = reader.bank
         self._rank = retrieval_scores.GroundTruthRank()
-        self._cooccurrence = retrieval_scores.CooccurrenceDistance(bank)
+        self._learned = False
+        self._cooccurrence = retrieval_scores.CooccurrenceDistance(bank) if bank.has_cooccurrence else None
         self.categories = CategoryRetrieval(names.objects)
         self.styles: Optional[np.ndarray] = None
         self.left_out: list[str] = []
@@ -51,26 +52,31 @@ class RetrievalFigures:
     def update(self, batch: DrawnBatch) -> None:
         """Adds a drawn batch."""
         scenes, found = batch.scenes, batch.retrieval
-        ranks = self._rank.update(
-            found.truth_features, found.truth_mask, found.candidate_features, scenes["candidate_mask"]
-        )
-        self.categories.add_ranks(scenes["objects"], ranks)
+        if found:
+            self._learned = True
+            ranks = self._rank.update(
+                found.truth_features, found.truth_mask, found.candidate_features, scenes["candidate_mask"]
+            )
+            self.categories.add_ranks(scenes["objects"], ranks)
         for sample in batch.samples:
-            self._cooccurrence.update(sample.rows)
+            if self._cooccurrence:
+                self._cooccurrence.update(sample.rows)
             self.categories.add_rows(scenes["objects"], sample.rows)
             if self._style:
                 self._style.update(sample.rows)
 
     def results(self, namer: Namer, split: str) -> Iterator[Measurement]:
         """All figures."""
-        k = f"k{self._config.candidates.k_max}"
-        for name, score in self._rank.result().items():
-            yield namer.averaged(f"ground_truth_{name}", k, score, drawn=False)
-        # The field's mean over a scene's pairs, then over scenes: eq. (5).
-        distance = self._cooccurrence.result()["cooccurrence_distance"]
-        yield namer.measured("cooccurrence_distance", k, distance.scene_mean, None, {"pairs": distance.count})
+        k = f"k{self._read}"
+        if self._learned:
+            for name, score in self._rank.result().items():
+                yield namer.averaged(f"ground_truth_{name}", k, score, drawn=False)
+        if self._cooccurrence:
+            # The field's mean over a scene's pairs, then over scenes: eq. (5).
+            distance = self._cooccurrence.result()["cooccurrence_distance"]
+            yield namer.measured("cooccurrence_distance", k, distance.scene_mean, None, {"pairs": distance.count})
         if self._style:
             yield namer.averaged("style_agreement", k, self._style.result()["style_agreement"])
         recall = candidate_recall.candidate_recall(self._workspace, self._config, split)
         for name, score in recall.items():
-            yield namer.averaged(f"candidate_recall_{name}", k, score, drawn=False)
+            yield namer.averaged(f"candidate_recall_{name}", f"k{self._config.candidates.k_max}", score, drawn=False)

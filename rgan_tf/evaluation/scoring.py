@@ -1,6 +1,6 @@
 """All scores of a split in one pass over its drawn scenes; docs/evaluation.md states each protocol."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from pipelines.input_pipeline import SceneSource
 from pipelines.patch_bank.bank import PatchBank
@@ -12,7 +12,6 @@ from rgan_tf.evaluation.metrics.category_retrieval import CategoryRow
 from rgan_tf.evaluation.metrics.layout_scores import LayoutScores
 from rgan_tf.evaluation.metrics.object_scores import ObjectAccuracy, discriminator_logits
 from rgan_tf.evaluation.picture_scores import PictureScores
-from rgan_tf.evaluation.pictures.model_drawing import ModelDrawing
 from rgan_tf.evaluation.pictures.picture_folder import PictureFolder
 from rgan_tf.evaluation.pictures.split_drawing import SplitDrawing
 from rgan_tf.evaluation.report.scenes import ReportScenes
@@ -25,22 +24,22 @@ from rgan_tf.workspace import Workspace
 class Findings(NamedTuple):
     """What an evaluation found.
 
-    measurements: all figures. left_out: why others are missing. categories: retrieval by category. scenes: to be looked
-    at. bank, training: the patch bank, and the training scenes that its patches were cut from.
+    measurements: all figures. left_out: why others are missing. categories: retrieval by category, where it was
+    learned. scenes: to be looked at. bank: the patch bank of a model that retrieves. training: the training scenes.
     """
 
     measurements: list[Measurement]
     left_out: list[str]
-    categories: list[CategoryRow]
+    categories: Optional[list[CategoryRow]]
     scenes: ReportScenes
-    bank: PatchBank
+    bank: Optional[PatchBank]
     training: SceneSource
 
 
 def score_split(
     workspace: Workspace, config: config_lib.ExperimentConfig, setting: Setting, lpips_weights: str = ""
 ) -> Findings:
-    """Draws the split once and measures all that is defined for it.
+    """Draws the split once and measures all that is defined for the model.
 
     Args:
       workspace: trained.
@@ -51,46 +50,26 @@ def score_split(
     drawing = SplitDrawing(workspace, config, *setting)
     training = artifacts.scene_source(workspace, config, "train")
     _check_splits(config.evaluation.splits, drawing.source, training)
-    names, bank = drawing.vocabulary, drawing.bank
+    names, reader = drawing.vocabulary, drawing.reader
+    bank = reader.bank if reader else None
     pictures = PictureScores(workspace, config, names, setting.samples, lpips_weights)
-    retrieval = RetrievalFigures(workspace, config, bank, training, names)
+    retrieval = RetrievalFigures(workspace, config, reader, training, names) if reader else None
     model = _ModelScores(workspace, config, drawing)
     style_names = training.builder.info.metadata[STYLE_NAMES]
-    shown = ReportScenes(bank, names, retrieval.styles, style_names)
+    shown = ReportScenes(bank, names, retrieval.styles if retrieval else None, style_names)
     with progress_bar(total=drawing.size, desc=f"drawing {setting.split}", unit="scene") as bar:
         for batch in drawing:
-            for scores in (pictures, model, retrieval):
+            for scores in filter(None, (pictures, model, retrieval)):
                 scores.update(batch)
             shown.add(batch)
             bar.update(len(batch.real))
     namer = Namer(setting, drawing.size)
-    measured = [
-        *pictures.results(namer, drawing.source, training),
-        *model.results(namer),
-        *retrieval.results(namer, setting.split),
-    ]
-    left_out = pictures.left_out + retrieval.left_out
-    return Findings(measured, left_out, retrieval.categories.table(), shown, bank, training)
-
-
-def score_model(
-    workspace: Workspace, config: config_lib.ExperimentConfig, setting: Setting, lpips_weights: str = ""
-) -> tuple[list[Measurement], list[str]]:
-    """As `score_split`, of a model without patches of a bank: figures of pictures and boxes, and why others are
-    missing."""
-    drawing = ModelDrawing(workspace, config, *setting)
-    training = artifacts.scene_source(workspace, config, "train")
-    _check_splits(config.evaluation.splits, drawing.source, training)
-    pictures = PictureScores(workspace, config, drawing.vocabulary, setting.samples, lpips_weights)
-    layout = LayoutScores()
-    with progress_bar(total=drawing.size, desc=f"drawing {setting.split}", unit="scene") as bar:
-        for batch in drawing:
-            pictures.update(batch)
-            layout.update(batch.predicted_boxes, batch.scenes["boxes"], batch.scenes["object_mask"])
-            bar.update(len(batch.real))
-    namer = Namer(setting, drawing.size)
-    measured = [*pictures.results(namer, drawing.source, training), *_of_layout(namer, layout)]
-    return measured, pictures.left_out
+    measured = [*pictures.results(namer, drawing.source, training), *model.results(namer)]
+    left_out, categories = pictures.left_out, None
+    if retrieval:
+        measured += retrieval.results(namer, setting.split)
+        left_out, categories = left_out + retrieval.left_out, retrieval.categories.table()
+    return Findings(measured, left_out, categories, shown, bank, training)
 
 
 def score_pictures(
@@ -154,11 +133,7 @@ class _ModelScores:
             self._objects.update(sample.images, sample.boxes, scenes["objects"], mask)
 
     def results(self, namer: Namer):
-        yield from _of_layout(namer, self._layout)
+        for name, score in self._layout.result().items():
+            yield namer.averaged(f"box_{name}", "", score, drawn=False)
         yield namer.averaged("object_accuracy", "d_obj", self._objects.result()["accuracy"])
         yield namer.averaged("object_accuracy_real", "d_obj", self._real_objects.result()["accuracy"], drawn=False)
-
-
-def _of_layout(namer: Namer, layout: LayoutScores):
-    for name, score in layout.result().items():
-        yield namer.averaged(f"box_{name}", "", score, drawn=False)

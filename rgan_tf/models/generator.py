@@ -13,6 +13,7 @@ reaches the last layers without passing the coarse canvas. There is no batch nor
 import tensorflow as tf
 
 from rgan_tf.config import GeneratorConfig, sizes
+from rgan_tf.models.graph_encoder import GraphEncoding
 from rgan_tf.models.layers import ConvBlock, ResidualBlock, UpsamplingBlock, fold, unfold
 from rgan_tf.models.object_image_fuser import ObjectImageFuser
 from rgan_tf.ops.graph import average_messages, gather_nodes
@@ -201,3 +202,18 @@ class Generator(tf.keras.Model):
         for layer in self.residual:
             canvas = layer(canvas)
         return self.decoder(canvas, collage)
+
+    def paint(
+        self, patches: tf.Tensor, boxes: tf.Tensor, graph: dict, encoding: GraphEncoding, skip_padding: bool = False
+    ) -> tf.Tensor:
+        """As the call, of the scene graphs of a batch and what the graph encoder made of them."""
+        return self(
+            patches,
+            boxes,
+            graph["object_mask"],
+            encoding.object_features,
+            graph["triples"],
+            graph["triple_mask"],
+            encoding.predicate_features,
+            skip_padding,
+        )

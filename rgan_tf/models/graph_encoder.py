@@ -142,6 +142,10 @@ class GraphEncoder(tf.keras.Model):
         boxes *= tf.cast(object_mask, tf.float32)[..., tf.newaxis]
         return GraphEncoding(object_features, nodes[:, num_nodes], predicate_features, boxes)
 
+    def encode(self, batch) -> GraphEncoding:
+        """The encoding of a batch's scene graphs: objects, object_mask, triples, triple_mask."""
+        return self(batch["objects"], batch["object_mask"], batch["triples"], batch["triple_mask"])
+
 
 def boxes_from_logits(logits: tf.Tensor) -> tf.Tensor:
     """Turns any four numbers into a box inside the image.

@@ -68,7 +68,7 @@ class RetrieveGAN(tf.keras.Model):
         Returns:
           A TrainingPass; pictures are laid out by the ground-truth boxes.
         """
-        encoding = self._encode(batch)
+        encoding = self.graph_encoder.encode(batch)
         truth = batch["ground_truth_patches"]
         patches = tf.concat([truth[:, :, None], batch["candidate_patches"]], axis=2)
         valid = tf.concat([batch["ground_truth_mask"][:, :, None], batch["candidate_mask"]], axis=2)
@@ -98,13 +98,13 @@ class RetrieveGAN(tf.keras.Model):
         Returns:
           A Generation; a scene's answer depends on its own row and seed alone.
         """
-        encoding = self._encode(batch)
+        encoding = self.graph_encoder.encode(batch)
         boxes = tf.where(batch["box_given"][..., None], batch["boxes"], encoding.boxes)
         features = self.retrieval.embed(batch["candidate_patches"])
         result = self.retrieve(features, batch["candidate_mask"], batch["scene_seed"], pinned)
         candidates = batch["candidate_patches"].shape[2]
         chosen = select_patches(tf.one_hot(result.hard_index, candidates), batch["candidate_patches"])
-        image = self._synthesize(chosen, boxes, batch, encoding)
+        image = self.generator.paint(chosen, boxes, batch, encoding)
         return Generation(image, boxes, result.hard_index, chosen)
 
     def retrieve(
@@ -130,36 +130,14 @@ class RetrieveGAN(tf.keras.Model):
 
     def synthesize(self, patches: tf.Tensor, boxes: tf.Tensor, batch: Batch) -> tf.Tensor:
         """The picture [B, H, W, 3] in [-1, 1] of given patches [B, N, h, w, 3] on a given layout [B, N, 4]."""
-        return self._synthesize(patches, boxes, batch, self._encode(batch))
-
-    def _encode(self, batch: Batch) -> GraphEncoding:
-        return self.graph_encoder(batch["objects"], batch["object_mask"], batch["triples"], batch["triple_mask"])
-
-    def _synthesize(
-        self,
-        patches: tf.Tensor,
-        boxes: tf.Tensor,
-        batch: Batch,
-        encoding: GraphEncoding,
-        skip_padding: bool = False,
-    ) -> tf.Tensor:
-        return self.generator(
-            patches,
-            boxes,
-            batch["object_mask"],
-            encoding.object_features,
-            batch["triples"],
-            batch["triple_mask"],
-            encoding.predicate_features,
-            skip_padding,
-        )
+        return self.generator.paint(patches, boxes, batch, self.graph_encoder.encode(batch))
 
     def _synthesize_both(self, batch: Batch, encoding: GraphEncoding, selected: tf.Tensor, truth: tf.Tensor):
         """Both paths share weights, so one pass over a batch of twice the size serves them."""
         graph = {name: batch[name] for name in ("boxes", "object_mask", "triples", "triple_mask")}
         graph, encoding = tf.nest.map_structure(lambda tensor: tf.concat([tensor, tensor], axis=0), (graph, encoding))
         patches = tf.concat([selected, truth], axis=0)
-        pictures = self._synthesize(patches, graph["boxes"], graph, encoding, self._skip_padding)
+        pictures = self.generator.paint(patches, graph["boxes"], graph, encoding, self._skip_padding)
         return tf.split(pictures, 2, axis=0)
 
 

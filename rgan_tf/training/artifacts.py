@@ -166,7 +166,7 @@ def trained_object_discriminator(
     settings, side = config.discriminators, config.data.image_size
     discriminator = ObjectDiscriminator(settings, names.num_objects)
     discriminator(tf.zeros([1, side, side, 3]), tf.zeros([1, config.data.max_objects, 4]))
-    directory = workspace.directory("retrievegan")
+    directory = workspace.directory(config.model)
     loop.restore_model(directory, "object_discriminator", discriminator, settings.object_optimizer)
     return discriminator
 

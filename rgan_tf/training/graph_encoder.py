@@ -24,7 +24,7 @@ class GraphEncoderTrainer(StageTrainer):
     def gradients(self, batch, step):
         """See `StageTrainer`."""
         with tf.GradientTape() as tape:
-            predicted = encode_graph(self._encoder, batch).boxes
+            predicted = self._encoder.encode(batch).boxes
             loss = losses.box_loss(predicted, batch["boxes"], batch["object_mask"])
         terms = {
             "loss/bbx": loss,
@@ -32,8 +32,3 @@ class GraphEncoderTrainer(StageTrainer):
         }
         gradients = tape.gradient(loss, self.optimized["graph_encoder"].variables, unconnected_gradients="zero")
         return terms, {"graph_encoder": gradients}
-
-
-def encode_graph(encoder: GraphEncoder, batch):
-    """The encoding of a batch's scene graphs."""
-    return encoder(batch["objects"], batch["object_mask"], batch["triples"], batch["triple_mask"])

@@ -6,6 +6,7 @@ import tensorflow as tf
 from pipelines.input_pipeline import to_device
 from rgan_tf.drawing import SceneView, draw_sheet
 from rgan_tf.ops import pixels
+from rgan_tf.ops.box_sampling import crop
 from rgan_tf.scene_graph import Vocabulary, unpad_scene
 from rgan_tf.training.systems import System
 
@@ -17,8 +18,11 @@ class PanelWriter:
 
     def __init__(self, system: System, trainer, batch: dict[str, tf.Tensor], names: Vocabulary, interval: int):
         """Takes the trainer whose models draw, as its system says, and a batch of `SCENES` scenes."""
-        self._system, self._trainer, self._drawer = system, trainer, system.drawer(trainer)
+        self._trainer, self._drawer = trainer, system.drawer(trainer)
         self._batch = to_device(batch)
+        if system.retrieves:
+            size = batch["candidate_patches"].shape[3:5]
+            self._batch["own_patches"] = crop(self._batch["image"], self._batch["boxes"], size)
         self._names = names
         self._interval = interval
         self._draw = tf.function(self._pictures)
@@ -50,7 +54,7 @@ class PanelWriter:
         return np.asarray(draw_sheet(views))
 
     def _pictures(self):
-        """Pictures by predicted boxes, and what the system shows of reconstruction."""
+        """Pictures by predicted boxes, and reconstructed ones."""
         batch = self._batch
         generated = self._drawer.draw({**batch, "box_given": tf.zeros_like(batch["object_mask"])})
-        return generated, self._system.reconstruct(self._trainer, batch)
+        return generated, self._drawer.reconstruct(batch)

@@ -12,7 +12,6 @@ from rgan_tf import config as config_lib
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.progress import progress_bar
 from rgan_tf.training import artifacts
-from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.workspace import Workspace
 
 
@@ -67,7 +66,7 @@ class SceneFeatures:
         # One trace for all batches, the smaller last one included.
         @tf.function(input_signature=[batches.element_spec])
         def encode(batch):
-            return encode_graph(self._encoder, batch).object_features
+            return self._encoder.encode(batch).object_features
 
         for batch in batches:
             columns = (encode(batch), batch["objects"], batch["object_mask"], batch["object_index"])

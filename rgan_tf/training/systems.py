@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from pipelines.input_pipeline import BankReader
 from rgan_tf import config as config_lib
+from rgan_tf.models.retrieval import RetrievalLayer
 from rgan_tf.scene_graph import SceneGraph, Vocabulary, pad_scenes
 from rgan_tf.training.loop import StageTrainer
 from rgan_tf.workspace import Workspace
@@ -49,6 +50,20 @@ class Drawer(abc.ABC):
     def predicted_boxes(self, batch: Batch) -> tf.Tensor:
         """The layout [B, N, 4] that the model predicts from the scene graphs."""
 
+    @property
+    def retrieval(self) -> Optional[RetrievalLayer]:
+        """What was trained to choose among candidates; None of a model that retrieves nothing, or by a fixed rule."""
+        return None
+
+    def reconstruct(self, batch: Batch) -> Optional[tf.Tensor]:
+        """Pictures [B, H, W, 3] made of what training is given of real ones; None where there is nothing of the kind.
+
+        Args:
+          batch: as of `draw`, with image and boxes of the real pictures, and of a model that retrieves own_patches
+            [B, N, h, w, 3], the objects' own.
+        """
+        return None
+
 
 class System(abc.ABC):
     """A model of the table.
@@ -89,11 +104,6 @@ class System(abc.ABC):
         Raises:
           WorkspaceError: the workspace has not been trained.
         """
-
-    def reconstruct(self, trainer: StageTrainer, batch: Batch) -> Optional[tf.Tensor]:
-        """Validation pictures [B, H, W, 3] made of what training is given of them, to be shown beside drawn ones; None
-        where there is nothing of the kind."""
-        return None
 
 
 def system_of(model: str) -> System:

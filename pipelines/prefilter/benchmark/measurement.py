@@ -29,6 +29,7 @@ def measure(peer: str, size: int, directory: str, k: int, wanted: float) -> dict
     settings = iter(PEERS[peer][0](points, k, wanted))
     setting = next(settings)
     build = time.perf_counter() - started
+    print(f"built in {build:.1f} s; searching", flush=True)
     rows = []
     while setting is not None:
         seconds, found = _timed(setting, queries)

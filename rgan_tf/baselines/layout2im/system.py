@@ -6,7 +6,6 @@ from rgan_tf.baselines.layout2im.model import Layout2Im
 from rgan_tf.baselines.layout2im.trainer import Layout2ImTrainer
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.training import artifacts, loop
-from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
 
 
@@ -25,7 +24,11 @@ class Layout2ImDrawer(Drawer):
 
     def predicted_boxes(self, batch) -> tf.Tensor:
         """See `Drawer`; the pretrained graph encoder's."""
-        return encode_graph(self._encoder, batch).boxes
+        return self._encoder.encode(batch).boxes
+
+    def reconstruct(self, batch) -> tf.Tensor:
+        """See `Drawer`; of the codes that are estimated from the scenes' own objects."""
+        return self._model(batch, self._model.estimate(batch["image"], batch).mean)
 
 
 class Layout2ImSystem(System):
@@ -53,11 +56,6 @@ class Layout2ImSystem(System):
         model(batch, model.estimate(tf.zeros([1, side, side, 3]), batch).mean)
         loop.restore_model(workspace.directory("layout2im"), "generator", model, config.training.optimizer)
         return Layout2ImDrawer(model, artifacts.pretrained_graph_encoder(workspace, config))
-
-    def reconstruct(self, trainer, batch) -> tf.Tensor:
-        """By the codes that are estimated from the scenes' own objects."""
-        model = trainer.model
-        return model(batch, model.estimate(batch["image"], batch).mean)
 
 
 SYSTEM = Layout2ImSystem()

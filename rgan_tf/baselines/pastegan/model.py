@@ -1,21 +1,12 @@
 """PasteGAN's network (Li et al. 2019, section 3): crops chosen by graph features, pasted by RetrieveGAN's generator,
 which has its arrangement from there."""
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from rgan_tf import config as config_lib
 from rgan_tf.models.generator import Generator
 from rgan_tf.models.graph_encoder import GraphEncoder, GraphEncoding
 from rgan_tf.models.retrievegan import select_patches
-
-
-class Pasted(NamedTuple):
-    """image [B, H, W, 3] in [-1, 1], and the encoding of the scene graphs, with the predicted boxes."""
-
-    image: tf.Tensor
-    encoding: GraphEncoding
 
 
 class PasteGAN(tf.keras.Model):
@@ -27,23 +18,9 @@ class PasteGAN(tf.keras.Model):
         self.graph_encoder = GraphEncoder(config.graph_encoder, num_objects, num_predicates)
         self.generator = Generator(config.generator, config.data.image_size)
 
-    def encode(self, batch: dict[str, tf.Tensor]) -> GraphEncoding:
-        """The scene graphs' features and predicted boxes."""
-        return self.graph_encoder(batch["objects"], batch["object_mask"], batch["triples"], batch["triple_mask"])
-
-    def paste(
-        self, batch: dict[str, tf.Tensor], encoding: GraphEncoding, patches: tf.Tensor, boxes: tf.Tensor
-    ) -> tf.Tensor:
-        """The picture [B, H, W, 3] of patches [B, N, h, w, 3] on a layout [B, N, 4]."""
-        return self.generator(
-            patches,
-            boxes,
-            batch["object_mask"],
-            encoding.object_features,
-            batch["triples"],
-            batch["triple_mask"],
-            encoding.predicate_features,
-        )
+    def call(self, patches: tf.Tensor, boxes: tf.Tensor, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The picture [B, H, W, 3] in [-1, 1] of patches [B, N, h, w, 3] on a layout [B, N, 4]."""
+        return self.generator.paint(patches, boxes, batch, self.graph_encoder.encode(batch))
 
     def crop_features(self, patches: tf.Tensor, encoding: GraphEncoding) -> tf.Tensor:
         """The crop encoder's maps [B, N, c, c, C] of patches [B, N, h, w, 3]."""

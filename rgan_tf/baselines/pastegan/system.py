@@ -6,7 +6,6 @@ from pipelines.input_pipeline import BankReader
 from pipelines.patch_bank.bank import PatchBank, candidate_lists
 from rgan_tf.baselines.pastegan.model import PasteGAN, chosen_patches, nearest_choice
 from rgan_tf.baselines.pastegan.trainer import PasteGANTrainer
-from rgan_tf.ops.box_sampling import crop
 from rgan_tf.training import artifacts, loop
 from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
 
@@ -20,15 +19,19 @@ class PasteGANDrawer(Drawer):
 
     def draw(self, batch, pinned=None) -> Drawing:
         """See `Drawer`."""
-        encoding = self._model.encode(batch)
+        encoding = self._model.graph_encoder.encode(batch)
         boxes = tf.where(batch["box_given"][..., None], batch["boxes"], encoding.boxes)
         choice = nearest_choice(batch["candidate_mask"], pinned)
         patches = chosen_patches(choice, batch["candidate_patches"])
-        return Drawing(self._model.paste(batch, encoding, patches, boxes), boxes, choice, patches)
+        return Drawing(self._model.generator.paint(patches, boxes, batch, encoding), boxes, choice, patches)
 
     def predicted_boxes(self, batch) -> tf.Tensor:
         """See `Drawer`."""
-        return self._model.encode(batch).boxes
+        return self._model.graph_encoder.encode(batch).boxes
+
+    def reconstruct(self, batch) -> tf.Tensor:
+        """See `Drawer`; of the objects' own patches."""
+        return self._model(batch["own_patches"], batch["boxes"], batch)
 
 
 class PasteGANSystem(System):
@@ -65,14 +68,9 @@ class PasteGANSystem(System):
         model, batch = PasteGAN(config, names.num_objects, names.num_predicates), example_batch(config, names)
         side = config.patch_bank.patch_size
         patches = tf.zeros([1, batch["objects"].shape[1], side, side, 3])
-        model.paste(batch, model.encode(batch), patches, batch["boxes"])
+        model(patches, batch["boxes"], batch)
         loop.restore_model(workspace.directory("pastegan"), "generator", model, config.training.optimizer)
         return PasteGANDrawer(model)
-
-    def reconstruct(self, trainer, batch) -> tf.Tensor:
-        """By ground-truth boxes and the scenes' own patches."""
-        patches = crop(batch["image"], batch["boxes"], batch["candidate_patches"].shape[3:5])
-        return trainer.model.paste(batch, trainer.model.encode(batch), patches, batch["boxes"])
 
 
 SYSTEM = PasteGANSystem()

@@ -23,11 +23,10 @@ class PasteGANTrainer(AdversarialTrainer):
     def losses(self, batch) -> Losses:
         """See `AdversarialTrainer`."""
         model, mask, boxes = self.model, batch["object_mask"], batch["boxes"]
-        encoding = model.encode(batch)
+        encoding = model.graph_encoder.encode(batch)
         chosen = chosen_patches(nearest_choice(batch["candidate_mask"]), batch["candidate_patches"])
-        generated, reconstructed = (
-            model.paste(batch, encoding, patches, boxes) for patches in (chosen, batch["ground_truth_patches"])
-        )
+        own = batch["ground_truth_patches"]
+        generated, reconstructed = (model.generator.paint(patches, boxes, batch, encoding) for patches in (chosen, own))
         made = [self.judge(batch, generated)]
         shown = crop(generated, boxes, chosen.shape[2:4])
         # Objects without a candidate have nothing to be matched with.

@@ -117,7 +117,7 @@ class Sg2im(tf.keras.Model):
           box_given: bool [B, N]: objects that are laid out by `boxes`, as all are in training; the others by what is
             predicted.
         """
-        encoding = self.graph_encoder(batch["objects"], batch["object_mask"], batch["triples"], batch["triple_mask"])
+        encoding = self.graph_encoder.encode(batch)
         features = encoding.object_features
         masks = unfold(self.masks(fold(features, 1)), features.shape[1:2])
         placed = tf.where(box_given[..., None], boxes, encoding.boxes)

@@ -5,7 +5,6 @@ import tensorflow as tf
 from rgan_tf.baselines.sg2im.model import Sg2im
 from rgan_tf.baselines.sg2im.trainer import Sg2imTrainer
 from rgan_tf.training import artifacts, loop
-from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
 
 
@@ -23,7 +22,7 @@ class Sg2imDrawer(Drawer):
 
     def predicted_boxes(self, batch) -> tf.Tensor:
         """See `Drawer`."""
-        return encode_graph(self._model.graph_encoder, batch).boxes
+        return self._model.graph_encoder.encode(batch).boxes
 
 
 class Sg2imSystem(System):

@@ -18,7 +18,6 @@ from rgan_tf import config as config_lib
 from rgan_tf.evaluation.metrics.averages import EvaluationError, SceneAverage, Score
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.training import artifacts
-from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.workspace import Workspace
 
 
@@ -87,7 +86,7 @@ def sample_queries(source: SceneSource, encoder: GraphEncoder, scenes: int, seed
     batches = drawn.map(lambda index, record: source.parse(fixed, index, record)).batch(batch_size)
     rows = []
     for batch in batches:
-        features = encode_graph(encoder, batch).object_features
+        features = encoder.encode(batch).object_features
         columns = [batch[name] for name in ("scene_index", "objects", "object_mask", "object_index")]
         rows.append([column.numpy() for column in (columns[0], features, *columns[1:])])
     return Queries(*map(np.concatenate, zip(*rows)))

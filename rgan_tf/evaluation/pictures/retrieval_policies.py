@@ -8,23 +8,24 @@ of them when its `pinned` is `tf.one_hot(choice, k)`.
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.models.retrievegan import Batch, RetrieveGAN
+from rgan_tf.models.retrieval import RetrievalLayer
+from rgan_tf.models.retrievegan import Batch
 from rgan_tf.ops import scene_random
 
 # Folded into the scene's seed as (step, purpose); purposes 1 to 3 are the retrieval layer's own.
 _RANDOM_CHOICE = (0, 4)
 
 
-def cooccurrence_choice(model: RetrieveGAN, batch: Batch) -> tf.Tensor:
+def cooccurrence_choice(retrieval: RetrievalLayer, batch: Batch) -> tf.Tensor:
     """Algorithm 1 without noise, with F_occur's embeddings in the place of E_p's: how well F_occur itself would choose.
 
     Args:
-      model: gives the rules of the retrieval; its E_p is not used.
+      retrieval: gives the rules; its E_p is not used.
       batch: candidate_cooccurrence, candidate_mask, scene_seed.
     """
     features, mask = batch["candidate_cooccurrence"], batch["candidate_mask"]
     # Without noise the temperature changes no choice.
-    return model.retrieval(features, mask, batch["scene_seed"], step=0, noise_scale=0.0, temperature=1.0).hard_index
+    return retrieval(features, mask, batch["scene_seed"], step=0, noise_scale=0.0, temperature=1.0).hard_index
 
 
 def random_choice(batch: Batch) -> tf.Tensor:

@@ -14,7 +14,7 @@ from rgan_tf.evaluation.pictures import retrieval_policies
 from rgan_tf.evaluation.pictures.ground_truth_patches import ground_truth_batches
 from rgan_tf.ops import pixels, scene_random
 from rgan_tf.training import artifacts, checkpoints
-from rgan_tf.training.graph_encoder import encode_graph
+from rgan_tf.training.systems import Drawing, system_of
 from rgan_tf.workspace import Workspace
 
 SPLITS = ("validation", "test")
@@ -58,8 +58,9 @@ class DrawnBatch(NamedTuple):
       real: uint8 [B, H, W, 3], the scenes' own pictures.
       samples: one for each seed.
       predicted_boxes: float32 [B, N, 4]; None where nothing predicts them.
-      reconstructed: uint8 [B, H, W, 3], from the scenes' own patches on their own boxes; None where there are none.
-      retrieval: what ranks of patches are computed from; None where nothing was retrieved.
+      reconstructed: uint8 [B, H, W, 3], from what training is given of the real pictures, on their own boxes; None of a
+        model that is given nothing of them.
+      retrieval: what ranks of patches are computed from; None of a model that did not learn to retrieve.
     """
 
     scenes: dict[str, np.ndarray]
@@ -98,11 +99,11 @@ class SplitDrawing:
           split: one of `SPLITS`.
           boxes: "predicted" from the scene graph, or "ground_truth".
           samples: seeds a scene.
-          policy: one of `POLICIES`.
+          policy: one of `POLICIES`; "learned" is also the way of a model that has no other.
           seed: of all draws; a scene's depend on it, its index and the sample's number alone.
 
         Raises:
-          UserError: an argument is none of those.
+          UserError: an argument is none of those, or asks for a retrieval that the model does not have.
           WorkspaceError: the workspace is not trained.
         """
         for name, value, allowed in (("split", split, SPLITS), ("boxes", boxes, BOXES), ("policy", policy, POLICIES)):
@@ -110,12 +111,14 @@ class SplitDrawing:
                 raise UserError(f"--{name}={value} is not known; it must be one of {', '.join(allowed)}.")
         if samples < 1:
             raise UserError(f"--samples_per_scene={samples}: a scene is drawn at least once.")
+        system = system_of(config.model)
         self.config = config
         self.vocabulary = artifacts.vocabulary(workspace)
-        self._reader = artifacts.bank_reader(workspace, config, split)
-        self.bank = self._reader.bank
-        self.source = artifacts.scene_source(workspace, self.config, split)
-        self._model = artifacts.trained_model(workspace, self.config, self.vocabulary, self.bank.patch_size)
+        self.reader = system.reader(workspace, config, split)
+        self.source = artifacts.scene_source(workspace, config, split)
+        self._drawer = system.load(workspace, config)
+        if policy != "learned" and self._drawer.retrieval is None:
+            raise UserError(f"--retrieval={policy} is RetrieveGAN's; {config.model} draws in its own way alone.")
         self._layout, self._samples, self._policy, self._seed = boxes, samples, policy, seed
         self._draw, self._encode = tf.function(self._draw_batch), tf.function(self._encode_batch)
 
@@ -126,37 +129,40 @@ class SplitDrawing:
 
     def __iter__(self) -> Iterator[DrawnBatch]:
         """Batch by batch."""
-        batches = tf.data.Dataset.zip(
-            (
-                evaluation_batches(self.source, _BATCH, self._reader),
-                ground_truth_batches(self.source, self.bank.patch_size, _BATCH),
-            )
-        )
-        for batch, truth in batches:
-            yield self._drawn(batch, truth)
+        batches = evaluation_batches(self.source, _BATCH, self.reader)
+        if self.reader is None:
+            yield from map(self._drawn, batches)
+            return
+        own = ground_truth_batches(self.source, self.reader.bank.patch_size, _BATCH)
+        for batch, truth in tf.data.Dataset.zip((batches, own)):
+            yield self._drawn({**batch, "own_patches": truth["ground_truth_patches"]}, truth["ground_truth_mask"])
 
-    def _drawn(self, batch: dict[str, tf.Tensor], truth: dict[str, tf.Tensor]) -> DrawnBatch:
-        encoded = {name: value.numpy() for name, value in self._encode(batch, truth).items()}
-        samples = []
-        for number in range(self._samples):
-            seeds = scene_random.scene_seeds(tf.constant([self._seed, number]), batch["scene_index"])
-            drawn = self._draw({**batch, "scene_seed": seeds})
-            images, boxes, patches, choice = (value.numpy() for value in drawn)
-            rows = retrieval_policies.chosen_rows(batch["candidates"], choice)
-            samples.append(Sample(images, boxes, patches, rows))
-        candidates = {name: batch[name].numpy() for name in ("candidates", "candidate_mask")}
+    def _drawn(self, batch: dict[str, tf.Tensor], own_mask: Optional[tf.Tensor] = None) -> DrawnBatch:
+        encoded = {name: value.numpy() for name, value in self._encode(batch).items()}
+        scenes, retrieval = scenes_of(batch), None
+        if self.reader is not None:
+            scenes.update({name: batch[name].numpy() for name in ("candidates", "candidate_mask")})
+        if self._drawer.retrieval is not None:
+            retrieval = RetrievalFeatures(encoded["own_features"], own_mask.numpy(), encoded["candidate_features"])
         return DrawnBatch(
-            scenes={**scenes_of(batch), **candidates},
+            scenes=scenes,
             real=pixels.to_uint8(batch["image"]).numpy(),
-            reconstructed=encoded["reconstructed"],
+            samples=[self._sample(batch, number) for number in range(self._samples)],
             predicted_boxes=encoded["predicted_boxes"],
-            retrieval=RetrievalFeatures(
-                encoded["truth_features"], truth["ground_truth_mask"].numpy(), encoded["candidate_features"]
-            ),
-            samples=samples,
+            reconstructed=encoded.get("reconstructed"),
+            retrieval=retrieval,
         )
 
-    def _draw_batch(self, batch: dict[str, tf.Tensor]):
+    def _sample(self, batch: dict[str, tf.Tensor], number: int) -> Sample:
+        seeds = scene_random.scene_seeds(tf.constant([self._seed, number]), batch["scene_index"])
+        drawn = self._draw({**batch, "scene_seed": seeds})
+        images, boxes = pixels.to_uint8(drawn.image).numpy(), drawn.boxes.numpy()
+        if drawn.choice is None:
+            return Sample(images, boxes)
+        rows = retrieval_policies.chosen_rows(batch["candidates"], drawn.choice)
+        return Sample(images, boxes, pixels.to_uint8(drawn.patches).numpy(), rows)
+
+    def _draw_batch(self, batch: dict[str, tf.Tensor]) -> Drawing:
         batch = to_device(batch)
         given = batch["object_mask"] if self._layout == "ground_truth" else tf.zeros_like(batch["object_mask"])
         batch["box_given"] = given
@@ -165,21 +171,21 @@ class SplitDrawing:
             choose = {
                 "random": retrieval_policies.random_choice,
                 "graph_feature": retrieval_policies.graph_feature_choice,
-                "cooccurrence": functools.partial(retrieval_policies.cooccurrence_choice, self._model),
+                "cooccurrence": functools.partial(retrieval_policies.cooccurrence_choice, self._drawer.retrieval),
             }
             pinned = tf.one_hot(choose[self._policy](batch), self.config.candidates.k_max)
-        drawn = self._model.generate(batch, pinned)
-        return pixels.to_uint8(drawn.image), drawn.boxes, pixels.to_uint8(drawn.patches), drawn.choice
+        return self._drawer.draw(batch, pinned)
 
-    def _encode_batch(self, batch: dict[str, tf.Tensor], truth: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        batch, own = to_device(batch), pixels.to_float(truth["ground_truth_patches"])
-        model = self._model
-        return {
-            "predicted_boxes": encode_graph(model.graph_encoder, batch).boxes,
-            "reconstructed": pixels.to_uint8(model.synthesize(own, batch["boxes"], batch)),
-            "truth_features": model.retrieval.embed(own),
-            "candidate_features": model.retrieval.embed(batch["candidate_patches"]),
-        }
+    def _encode_batch(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        batch, drawer = to_device(batch), self._drawer
+        encoded = {"predicted_boxes": drawer.predicted_boxes(batch)}
+        reconstructed = drawer.reconstruct(batch)
+        if reconstructed is not None:
+            encoded["reconstructed"] = pixels.to_uint8(reconstructed)
+        if drawer.retrieval is not None:
+            encoded["own_features"] = drawer.retrieval.embed(batch["own_patches"])
+            encoded["candidate_features"] = drawer.retrieval.embed(batch["candidate_patches"])
+        return encoded
 
 
 def real_images(source: SceneSource, most: Optional[int] = None) -> Iterator[np.ndarray]:

@@ -3,7 +3,7 @@
 import html
 import pathlib
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -23,6 +23,11 @@ FILE = pathlib.Path("evaluation") / "report.html"
 _PAGE = pathlib.Path(__file__).with_name("page.html")
 _THUMBNAIL = 112
 _CURVE_WIDTH, _CURVE_HEIGHT = 220, 90
+_CATEGORIES = (
+    "The query is one object's own patch; another object's own patch is ranked among its candidates. Found: it comes "
+    "first. Retrieved: patches chosen for objects of the category, and the share of different ones among them."
+)
+_STYLES = "Of the pairs of patches in one scene with a patch of the row's style: the style of the other patch."
 
 
 def write_report(workspace: Workspace, lines: Sequence[dict], found: Findings) -> pathlib.Path:
@@ -33,23 +38,16 @@ def write_report(workspace: Workspace, lines: Sequence[dict], found: Findings) -
       lines: the figures as they were recorded.
       found: by the evaluation.
     """
-    scenes, bank = found.scenes, found.bank
-    sources = source_pictures(found.training, bank, scenes.shown)
     first = lines[0]
     parts = {
         "title": html.escape(f"{workspace.root.resolve().name}: {first['split']}, step {first['step']}"),
         "setting": html.escape(
-            f"{first['boxes']} boxes, {first['policy']} retrieval, {first['samples']} pictures a scene, seed "
-            f"{first['seed']}, training {first['fingerprint']}, {first['date']}"
+            f"{workspace.model}, {first['boxes']} boxes, {first['policy']} retrieval, {first['samples']} pictures a "
+            f"scene, seed {first['seed']}, training {first['fingerprint']}, {first['date']}"
         ),
         "scores": _scores(lines) + "".join(f"<p class=note>{html.escape(reason)}</p>" for reason in found.left_out),
         "curves": _curves(workspace),
-        "scenes": _sheet(scenes.shown) + "".join(_sources(shown, sources, bank) for shown in scenes.shown),
-        "diversity": _diversity(scenes.shown),
-        "best": _sheet(scenes.best),
-        "worst": _sheet(scenes.worst),
-        "categories": _categories(found.categories),
-        "styles": _styles(scenes),
+        "sections": "\n".join(_sections(found)),
     }
     page = string.Template(_PAGE.read_text(encoding="utf-8")).substitute(parts)
     path = workspace.root / FILE
@@ -57,6 +55,30 @@ def write_report(workspace: Workspace, lines: Sequence[dict], found: Findings) -
     beside.write_text(page, encoding="utf-8")
     beside.replace(path)
     return path
+
+
+def _sections(found: Findings) -> Iterator[str]:
+    """What is shown of scenes, and of patches where the model draws from any."""
+    scenes, bank = found.scenes, found.bank
+    yield _section("Scenes", _sheet(scenes.shown))
+    if bank is not None:
+        sources = source_pictures(found.training, bank, scenes.shown)
+        cuts = "".join(_sources(shown, sources, bank) for shown in scenes.shown)
+        yield _section("Where the patches are from", cuts, "The cut is outlined in each picture.")
+    yield _section("One scene, other seeds", _diversity(scenes.shown))
+    if bank is not None and bank.has_cooccurrence:
+        order = "By the co-occurrence distance of the retrieved set."
+        yield _section("Patches that fit best", _sheet(scenes.best), order)
+        yield _section("Patches that fit worst", _sheet(scenes.worst), order)
+    if found.categories is not None:
+        yield _section("Retrieval by category", _categories(found.categories), _CATEGORIES)
+    if bank is not None:
+        yield _section("Styles that meet", _styles(scenes), _STYLES)
+
+
+def _section(title: str, content: str, note: str = "") -> str:
+    words = f"<p class=note>{note}</p>\n" if note else ""
+    return f"<h2>{title}</h2>\n{words}{content}"
 
 
 def _scores(lines: Sequence[dict]) -> str:
@@ -72,7 +94,7 @@ def _scores(lines: Sequence[dict]) -> str:
 def _curves(workspace: Workspace) -> str:
     """A small chart for each scalar of the main training."""
     series: dict[str, list[tuple[int, float]]] = {}
-    for file in sorted(workspace.directory("retrievegan").glob("events.out.*")):
+    for file in sorted(workspace.directory(workspace.model).glob("events.out.*")):
         events = EventAccumulator(str(file), size_guidance={"tensors": 0}).Reload()
         for tag in events.Tags()["tensors"]:
             for event in events.Tensors(tag):
@@ -98,7 +120,7 @@ def _chart(tag: str, points: Sequence[tuple[int, float]]) -> str:
 def _sheet(scenes: Sequence[ShownScene]) -> str:
     if not scenes:
         return "<p class=note>There is none.</p>"
-    return page_picture(draw_sheet([found.view() for found in scenes]), "scene graph, boxes, patches, pictures")
+    return page_picture(draw_sheet([found.view() for found in scenes]), "scene graph, boxes, pictures")
 
 
 def _sources(found: ShownScene, pictures: dict[int, np.ndarray], bank: PatchBank) -> str:

@@ -21,30 +21,37 @@ class ShownScene(NamedTuple):
 
     index in the split; scene; boxes [n, 4], patches uint8 [n, h, w, 3] and rows [n] of the first sample; images, one a
     sample, uint8 [H, W, 3]; reconstructed and real likewise; distance, the co-occurrence distance of its patches, None
-    for fewer than two.
+    for fewer than two. patches, rows and reconstructed are None of a model that has none.
     """
 
     index: int
     scene: SceneGraph
     boxes: np.ndarray
-    patches: np.ndarray
-    rows: np.ndarray
+    patches: Optional[np.ndarray]
+    rows: Optional[np.ndarray]
     images: list[np.ndarray]
-    reconstructed: np.ndarray
+    reconstructed: Optional[np.ndarray]
     real: np.ndarray
     distance: Optional[float]
 
     def view(self) -> SceneView:
         """As a row of a sheet."""
         pictures = (("image", self.images[0]), ("reconstruction", self.reconstructed), ("ground truth", self.real))
-        return SceneView(self.scene, self.boxes, self.patches, pictures)
+        shown = tuple((title, picture) for title, picture in pictures if picture is not None)
+        return SceneView(self.scene, self.boxes, self.patches, shown)
 
 
 class ReportScenes:
     """Collects what is shown while a split is drawn; keeps a few scenes, whatever the split's size."""
 
-    def __init__(self, bank: PatchBank, names: Vocabulary, styles: Optional[np.ndarray], style_names: list[str]):
-        """Takes the bank, the vocabulary, and the styles [S] of training scenes where there are any."""
+    def __init__(
+        self,
+        bank: Optional[PatchBank],
+        names: Vocabulary,
+        styles: Optional[np.ndarray],
+        style_names: list[str],
+    ):
+        """Takes the bank of a model that retrieves, the vocabulary, and the styles [S] of training scenes, if any."""
         self._bank, self._names, self._styles = bank, names, styles
         self.style_names = style_names
         self.shown: list[ShownScene] = []
@@ -62,7 +69,7 @@ class ReportScenes:
             if found.distance is not None:
                 _keep(self._best, -found.distance, found)
                 _keep(self._worst, found.distance, found)
-            if self._styles is not None:
+            if self._styles is not None and found.rows is not None:
                 self._count_styles(found.rows)
 
     @property
@@ -83,15 +90,17 @@ class ReportScenes:
             index=int(scenes["scene_index"][b]),
             scene=unpad_scene(*graph, self._names),
             boxes=sample.boxes[b][mask],
-            patches=sample.patches[b][mask],
-            rows=sample.rows[b][mask],
+            patches=None if sample.patches is None else sample.patches[b][mask],
+            rows=None if sample.rows is None else sample.rows[b][mask],
             images=[one.images[b] for one in batch.samples],
-            reconstructed=batch.reconstructed[b],
+            reconstructed=None if batch.reconstructed is None else batch.reconstructed[b],
             real=batch.real[b],
-            distance=self._distance(sample.rows[b][mask]),
+            distance=None if sample.rows is None else self._distance(sample.rows[b][mask]),
         )
 
     def _distance(self, rows: np.ndarray) -> Optional[float]:
+        if not self._bank.has_cooccurrence:
+            return None
         squared, counted = cooccurrence_distances(self._bank, rows[np.newaxis])
         return float(squared[counted].mean()) if counted.any() else None
 

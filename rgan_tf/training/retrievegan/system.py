@@ -2,9 +2,8 @@
 
 import tensorflow as tf
 
-from rgan_tf.ops.box_sampling import crop
+from rgan_tf.models.retrieval import RetrievalLayer
 from rgan_tf.training import artifacts
-from rgan_tf.training.graph_encoder import encode_graph
 from rgan_tf.training.retrievegan.trainer import Models, RetrieveGANTrainer, build_models
 from rgan_tf.training.systems import Drawer, Drawing, System
 
@@ -22,7 +21,16 @@ class RetrieveGANDrawer(Drawer):
 
     def predicted_boxes(self, batch) -> tf.Tensor:
         """See `Drawer`."""
-        return encode_graph(self._model.graph_encoder, batch).boxes
+        return self._model.graph_encoder.encode(batch).boxes
+
+    @property
+    def retrieval(self) -> RetrievalLayer:
+        """See `Drawer`."""
+        return self._model.retrieval
+
+    def reconstruct(self, batch) -> tf.Tensor:
+        """See `Drawer`; of the objects' own patches."""
+        return self._model.synthesize(batch["own_patches"], batch["boxes"], batch)
 
 
 class RetrieveGANSystem(System):
@@ -51,12 +59,6 @@ class RetrieveGANSystem(System):
         bank = artifacts.open_bank(workspace)
         names = artifacts.vocabulary(workspace)
         return RetrieveGANDrawer(artifacts.trained_model(workspace, config, names, bank.patch_size))
-
-    def reconstruct(self, trainer, batch) -> tf.Tensor:
-        """By ground-truth boxes and the scenes' own patches."""
-        size = batch["candidate_patches"].shape[3:5]
-        patches = crop(batch["image"], batch["boxes"], size)
-        return trainer.models.retrievegan.synthesize(patches, batch["boxes"], batch)
 
 
 SYSTEM = RetrieveGANSystem()

@@ -62,7 +62,7 @@ def _export(
     config, names = workspace.trained_config(), artifacts.vocabulary(workspace)
     bank = artifacts.open_bank(workspace)
     rows = exported_rows(bank, max_patches, config.seed)
-    model = artifacts.trained_model(workspace, config, names, bank.patch_size)
+    model = artifacts.trained_model(workspace, config, names)
     prefilter = artifacts.pretrained_graph_encoder(workspace, config)
     # What a killed export left there goes.
     partial = folder.with_name(f".{folder.name}.partial")

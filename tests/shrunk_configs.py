@@ -37,7 +37,7 @@ def shrunk(path: pathlib.Path, overrides: str = "") -> config_lib.ExperimentConf
 
 
 def distinct() -> dict[str, pathlib.Path]:
-    """One file for each set of operations among the shipped configurations, by the names of all that share it."""
+    """One file for each set of operations among the shipped configurations."""
     sharing: dict[str, list[pathlib.Path]] = {}
     for path in sorted(CONFIGS.rglob("*.yaml")):
         tree = shrunk(path).as_dict()
@@ -47,7 +47,7 @@ def distinct() -> dict[str, pathlib.Path]:
             rooms[name] = {**rooms[name], "training": rooms[name]["training"]["optimizer"]}
         rooms["training"] = tree["training"]["optimizer"]
         sharing.setdefault(json.dumps(_without_values(rooms)), []).append(path)
-    return {"+".join(path.stem for path in paths): paths[0] for paths in sharing.values()}
+    return {f"{paths[0].stem} and {len(paths) - 1} more": paths[0] for paths in sharing.values()}
 
 
 def _without_values(tree):

@@ -106,6 +106,14 @@ def test_what_is_done_is_not_done_again(configs, tmp_path, monkeypatch):
     expected += [(work / "both" / "1", "graph_feature")]
     expected += [(work / "both" / number, "cooccurrence") for number in "01"]
     assert sorted(asked) == sorted((str(path), policy) for path, policy in expected)
+    called.clear()
+    # The Diversity Score is missing where it was not asked for before.
+    for weights, again in (("", 0), ("lpips.npz", 1)):
+        ablation.measure([(runs[1], "learned", "predicted")], "test", 2, weights)
+        assert [given["lpips_weights"] for _, given in called] == ["lpips.npz"] * again
+    add_line(runs[1], "diversity", 0.2)
+    ablation.measure([(runs[1], "learned", "predicted")], "test", 2, "lpips.npz")
+    assert len(called) == 1
 
 
 def test_table_takes_the_figures_of_this_training_alone(configs, tmp_path):

@@ -4,12 +4,15 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import BASELINES, REPOSITORY
 
 from rgan_tf import ablation, evaluate, table1
 from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.evaluation.paper_tables import rows
 from rgan_tf.fingerprints import fingerprint, stages_of
+from rgan_tf.scene_graph import Vocabulary
+from rgan_tf.training.systems import system_of
 from rgan_tf.workspace import Workspace
 
 SYNTHETIC = REPOSITORY / "configs" / "baselines" / "synthetic"
@@ -52,6 +55,23 @@ def test_the_systems_share_stages_data_and_steps(tmp_path):
         assert len({fingerprint(stage, run.config()) for run in planned if stage in stages_of(run.row)}) == 1
     settings = {(run.config().training.steps, run.config().training.batch_size) for run in planned}
     assert len(settings) == 1
+
+
+@pytest.mark.parametrize("folder", ["synthetic", "coco_sample"])
+def test_what_is_trained_to_draw_has_as_many_parameters_in_every_system(tmp_path, folder):
+    names, counts = Vocabulary.from_names([f"object {i}" for i in range(16)], list("abcdef")), {}
+    for run in ablation.plan(SYNTHETIC.parent / folder, tmp_path, 1, "data.source_dir=none"):
+        model = system_of(run.row).build(run.config(), names)
+        counts[run.row] = sum(int(tf.size(weight)) for weight in model.trainable_variables)
+    assert counts.keys() == {"retrievegan", *BASELINES}
+    for system, count in counts.items():
+        assert count == pytest.approx(counts["retrievegan"], rel=0.06), system
+
+
+def test_overrides_reach_every_system(tmp_path):
+    planned = ablation.plan(SYNTHETIC, tmp_path, 2, "training.steps=7")
+    assert {run.config().training.steps for run in planned} == {7}
+    assert {run.config().repetition for run in planned} == {0, 1}
 
 
 def test_shared_stages_are_linked_to_those_that_read_them(tmp_path, monkeypatch):

@@ -99,7 +99,7 @@ def nearest_by_cooccurrence(model, batch):
 def test_every_policy_draws_a_picture_of_a_workspace(tiny_workspace):
     config, names = tiny_workspace.trained_config(), artifacts.vocabulary(tiny_workspace)
     reader = artifacts.bank_reader(tiny_workspace, config, "validation")
-    model = artifacts.trained_model(tiny_workspace, config, names, reader.bank.patch_size)
+    model = artifacts.trained_model(tiny_workspace, config, names)
     source = artifacts.scene_source(tiny_workspace, config, "validation")
     batch = to_device(next(iter(evaluation_batches(source, 4, reader))))
     batch["box_given"] = batch["object_mask"]

@@ -259,7 +259,7 @@ def test_all_scores_of_a_workspace(tiny_workspace):
     config, names = tiny_workspace.trained_config(), artifacts.vocabulary(tiny_workspace)
     source = artifacts.scene_source(tiny_workspace, config, "validation")
     reader = artifacts.bank_reader(tiny_workspace, config, "validation")
-    model = artifacts.trained_model(tiny_workspace, config, names, reader.bank.patch_size)
+    model = artifacts.trained_model(tiny_workspace, config, names)
     styles = training_styles(artifacts.scene_source(tiny_workspace, config, "train"))
     scores = GroundTruthRank(), CooccurrenceDistance(reader.bank), StyleAgreement(reader.bank, styles)
     beside = evaluation_batches(source, 3, reader), ground_truth_batches(source, reader.bank.patch_size, 3)

@@ -88,7 +88,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(tiny_workspace, work
 
 def test_averaged_weights_are_used_where_kept(tiny_workspace):
     values, names = checkpoint_values(tiny_workspace.directory("retrievegan")), artifacts.vocabulary(tiny_workspace)
-    model = artifacts.trained_model(tiny_workspace, tiny_config(), names, tiny_config().patch_bank.patch_size)
+    model = artifacts.trained_model(tiny_workspace, tiny_config(), names)
     kernel = model.retrieval.patch_encoder.trainable_variables[0].numpy()
     same = [name for name, value in values.items() if value.shape == kernel.shape and np.array_equal(value, kernel)]
     assert same and all("generator_optimizer" in name for name in same), "averages live in the optimizer"

@@ -7,17 +7,27 @@ import socket
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import REPOSITORY
+from conftest import BASELINES, REPOSITORY
 
 from rgan_tf.training import checkpoints
 
 PATIENCE = 200
-# Long enough to be killed in, with a checkpoint every other step.
-STEPS = 8
+
+
+class Training(NamedTuple):
+    """A model that two workers train, and as many steps as it is killed in, with a checkpoint every other step."""
+
+    model: str
+    steps: int
+
+
+# One loop trains both; the first is traced in seconds.
+SG2IM, RETRIEVEGAN = Training("sg2im", 18), Training("retrievegan", 8)
 
 
 def free_ports(count):
@@ -34,11 +44,12 @@ def free_ports(count):
 class Workers:
     """`rgan_tf.train` on one workspace, once for each worker."""
 
-    def __init__(self, root, steps=STEPS):
+    def __init__(self, root, training, steps=None):
         hosts = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
         command = [sys.executable, "-m", "rgan_tf.train", "--config_file=tests/tiny.yaml", f"--workspace={root}"]
-        command += [f"--params_override=training.steps={steps},training.panel_interval=0,training.keep_checkpoints=9"]
-        command += [f"--worker_hosts={hosts}"]
+        settings = f"training.steps={steps or training.steps},training.panel_interval=0,training.keep_checkpoints=9"
+        overrides = ",".join(filter(None, (f"model={training.model}", BASELINES.get(training.model, ""), settings)))
+        command += [f"--params_override={overrides}", f"--worker_hosts={hosts}"]
         self.logs = [pathlib.Path(f"{root}.{index}.log") for index in range(2)]
         self.processes = []
         for index, log in enumerate(self.logs):
@@ -98,33 +109,34 @@ def assert_refused(status, said, worker):
     assert f"Worker {worker} lost another worker" in sentence and "start all workers again" in sentence
 
 
-def train(root):
-    with Workers(root) as workers:
+def train(root, training):
+    with Workers(root, training) as workers:
         for index in range(2):
             status, said = workers.wait(index)
             assert status == 0, said
 
 
 @pytest.mark.timeout(900)
-def test_a_killed_worker_ends_the_other_and_both_resume_to_the_same_numbers(tiny_workspace, workspace):
+@pytest.mark.parametrize("training", [SG2IM, pytest.param(RETRIEVEGAN, marks=pytest.mark.slow)], ids=lambda t: t.model)
+def test_a_killed_worker_ends_the_other_and_both_resume_to_the_same_numbers(baselines_root, workspace, training):
     undisturbed, killed = workspace("undisturbed"), workspace("killed")
-    train(undisturbed)
-    chief, other = undisturbed / "retrievegan", undisturbed / "retrievegan" / ".worker-1"
+    train(undisturbed, training)
+    chief, other = undisturbed / training.model, undisturbed / training.model / ".worker-1"
     assert_same(values(other), values(chief))
-    one = values(tiny_workspace.root / "retrievegan", 2)
+    one = values(baselines_root / training.model, 2)
     for name, value in values(chief, 2).items():
         # Rounding, which Adam makes as large as the rate, 1e-3, for gradients that vanish but for it.
         np.testing.assert_allclose(value, one[name], atol=5e-5, err_msg=name)
-    with Workers(killed) as workers:
-        workers.wait_for(lambda: (killed / "retrievegan" / "checkpoint-4.index").exists())
+    with Workers(killed, training) as workers:
+        workers.wait_for((killed / training.model / "checkpoint-4.index").exists)
         workers.processes[1].send_signal(signal.SIGKILL)
         assert_refused(*workers.wait(0), worker=0)
     # As if it had been killed between the chief's checkpoint and its own.
-    newest = checkpoints.newest(killed / "retrievegan").name
-    for file in (killed / "retrievegan" / ".worker-1").glob(f"{newest}.*"):
+    newest = checkpoints.newest(killed / training.model).name
+    for file in (killed / training.model / ".worker-1").glob(f"{newest}.*"):
         file.unlink()
-    train(killed)
-    for directory in (killed / "retrievegan", killed / "retrievegan" / ".worker-1"):
+    train(killed, training)
+    for directory in (killed / training.model, killed / training.model / ".worker-1"):
         assert_same(values(directory), values(chief))
 
 
@@ -132,7 +144,7 @@ def test_a_killed_worker_ends_the_other_and_both_resume_to_the_same_numbers(tiny
 @pytest.mark.timeout(900)
 def test_a_lost_chief_ends_the_others(workspace):
     root = workspace("headless")
-    with Workers(root, steps=10_000) as workers:
+    with Workers(root, RETRIEVEGAN, steps=10_000) as workers:
         workers.wait_for(lambda: (root / "retrievegan" / ".worker-1" / "checkpoint-2.index").exists())
         workers.processes[0].send_signal(signal.SIGKILL)
         assert_refused(*workers.wait(1), worker=1)

@@ -134,15 +134,9 @@ def pretrained_graph_encoder(workspace: Workspace, config: config_lib.Experiment
     return encoder
 
 
-def trained_model(
-    workspace: Workspace, config: config_lib.ExperimentConfig, names: Vocabulary, patch_size: int
-) -> RetrieveGAN:
-    """The model of the newest checkpoint, with averaged weights where training kept them.
-
-    Raises:
-      WorkspaceError: the workspace has not been trained.
-    """
-    n, k, side = config.data.max_objects, config.candidates.k_max, patch_size
+def untrained_model(config: config_lib.ExperimentConfig, names: Vocabulary) -> RetrieveGAN:
+    """A built model, with its variables as they were drawn."""
+    n, k, side = config.data.max_objects, config.candidates.k_max, config.patch_bank.patch_size
     scene = SceneGraph((names.objects[1],))
     padded = pad_scenes([scene], names, n, config.data.max_triples)
     batch = {name: tf.constant(value) for name, value in padded.items()}
@@ -151,6 +145,16 @@ def trained_model(
     batch["scene_seed"] = tf.zeros([1, 2], tf.int32)
     model = RetrieveGAN(config, names.num_objects, names.num_predicates)
     model.generate(batch)
+    return model
+
+
+def trained_model(workspace: Workspace, config: config_lib.ExperimentConfig, names: Vocabulary) -> RetrieveGAN:
+    """The model of the newest checkpoint, with averaged weights where training kept them.
+
+    Raises:
+      WorkspaceError: the workspace has not been trained.
+    """
+    model = untrained_model(config, names)
     loop.restore_model(workspace.directory("retrievegan"), "generator", model, config.training.optimizer)
     return model
 

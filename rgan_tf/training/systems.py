@@ -10,6 +10,7 @@ from pipelines.input_pipeline import BankReader
 from rgan_tf import config as config_lib
 from rgan_tf.models.retrieval import RetrievalLayer
 from rgan_tf.scene_graph import SceneGraph, Vocabulary, pad_scenes
+from rgan_tf.training import artifacts, loop
 from rgan_tf.training.loop import StageTrainer
 from rgan_tf.workspace import Workspace
 
@@ -98,12 +99,22 @@ class System(abc.ABC):
         """Draws with the weights that are being trained."""
 
     @abc.abstractmethod
+    def build(self, config: config_lib.ExperimentConfig, names: Vocabulary) -> tf.keras.Model:
+        """What is trained to draw, the critics left out, with its variables as they were drawn."""
+
+    @abc.abstractmethod
+    def drawing(self, model: tf.keras.Model, workspace: Workspace, config: config_lib.ExperimentConfig) -> Drawer:
+        """Draws with a built model, and with what else of the workspace it needs."""
+
     def load(self, workspace: Workspace, config: config_lib.ExperimentConfig) -> Drawer:
         """Draws with the weights of the newest checkpoint, the averaged ones where training kept them.
 
         Raises:
           WorkspaceError: the workspace has not been trained.
         """
+        model = self.build(config, artifacts.vocabulary(workspace))
+        loop.restore_model(workspace.directory(config.model), "generator", model, config.training.optimizer)
+        return self.drawing(model, workspace, config)
 
 
 def system_of(model: str) -> System:

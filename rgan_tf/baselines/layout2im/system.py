@@ -5,7 +5,7 @@ import tensorflow as tf
 from rgan_tf.baselines.layout2im.model import Layout2Im
 from rgan_tf.baselines.layout2im.trainer import Layout2ImTrainer
 from rgan_tf.models.graph_encoder import GraphEncoder
-from rgan_tf.training import artifacts, loop
+from rgan_tf.training import artifacts
 from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
 
 
@@ -48,13 +48,15 @@ class Layout2ImSystem(System):
         """See `System`."""
         return Layout2ImDrawer(trainer.model, trainer.graph_encoder)
 
-    def load(self, workspace, config) -> Layout2ImDrawer:
+    def build(self, config, names) -> Layout2Im:
         """See `System`."""
-        names = artifacts.vocabulary(workspace)
         model, side = Layout2Im(config, names.num_objects), config.data.image_size
         batch = example_batch(config, names)
         model(batch, model.estimate(tf.zeros([1, side, side, 3]), batch).mean)
-        loop.restore_model(workspace.directory("layout2im"), "generator", model, config.training.optimizer)
+        return model
+
+    def drawing(self, model, workspace, config) -> Layout2ImDrawer:
+        """See `System`."""
         return Layout2ImDrawer(model, artifacts.pretrained_graph_encoder(workspace, config))
 
 

@@ -6,7 +6,7 @@ from pipelines.input_pipeline import BankReader
 from pipelines.patch_bank.bank import PatchBank, candidate_lists
 from rgan_tf.baselines.pastegan.model import PasteGAN, chosen_patches, nearest_choice
 from rgan_tf.baselines.pastegan.trainer import PasteGANTrainer
-from rgan_tf.training import artifacts, loop
+from rgan_tf.training import artifacts
 from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
 
 
@@ -62,14 +62,16 @@ class PasteGANSystem(System):
         """See `System`."""
         return PasteGANDrawer(trainer.model)
 
-    def load(self, workspace, config) -> PasteGANDrawer:
+    def build(self, config, names) -> PasteGAN:
         """See `System`."""
-        names = artifacts.vocabulary(workspace)
         model, batch = PasteGAN(config, names.num_objects, names.num_predicates), example_batch(config, names)
         side = config.patch_bank.patch_size
         patches = tf.zeros([1, batch["objects"].shape[1], side, side, 3])
         model(patches, batch["boxes"], batch)
-        loop.restore_model(workspace.directory("pastegan"), "generator", model, config.training.optimizer)
+        return model
+
+    def drawing(self, model, workspace, config) -> PasteGANDrawer:
+        """See `System`."""
         return PasteGANDrawer(model)
 
 

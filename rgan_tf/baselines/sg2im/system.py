@@ -4,7 +4,6 @@ import tensorflow as tf
 
 from rgan_tf.baselines.sg2im.model import Sg2im
 from rgan_tf.baselines.sg2im.trainer import Sg2imTrainer
-from rgan_tf.training import artifacts, loop
 from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
 
 
@@ -41,13 +40,14 @@ class Sg2imSystem(System):
         """See `System`."""
         return Sg2imDrawer(trainer.model)
 
-    def load(self, workspace, config) -> Sg2imDrawer:
+    def build(self, config, names) -> Sg2im:
         """See `System`."""
-        names = artifacts.vocabulary(workspace)
-        model = Sg2im(config, names.num_objects, names.num_predicates)
-        batch = example_batch(config, names)
+        model, batch = Sg2im(config, names.num_objects, names.num_predicates), example_batch(config, names)
         model(batch, batch["boxes"], batch["object_mask"])
-        loop.restore_model(workspace.directory("sg2im"), "generator", model, config.training.optimizer)
+        return model
+
+    def drawing(self, model, workspace, config) -> Sg2imDrawer:
+        """See `System`."""
         return Sg2imDrawer(model)
 
 

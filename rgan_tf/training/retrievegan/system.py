@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from rgan_tf.models.retrieval import RetrievalLayer
+from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.training import artifacts
 from rgan_tf.training.retrievegan.trainer import Models, RetrieveGANTrainer, build_models
 from rgan_tf.training.systems import Drawer, Drawing, System
@@ -54,11 +55,13 @@ class RetrieveGANSystem(System):
         """See `System`."""
         return RetrieveGANDrawer(trainer.models.retrievegan)
 
-    def load(self, workspace, config) -> RetrieveGANDrawer:
+    def build(self, config, names) -> RetrieveGAN:
         """See `System`."""
-        bank = artifacts.open_bank(workspace)
-        names = artifacts.vocabulary(workspace)
-        return RetrieveGANDrawer(artifacts.trained_model(workspace, config, names, bank.patch_size))
+        return artifacts.untrained_model(config, names)
+
+    def drawing(self, model, workspace, config) -> RetrieveGANDrawer:
+        """See `System`."""
+        return RetrieveGANDrawer(model)
 
 
 SYSTEM = RetrieveGANSystem()

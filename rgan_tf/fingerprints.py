@@ -14,6 +14,11 @@ STAGES: dict[str, tuple[str, ...]] = {
     "cooccurrence": ("patch_bank",),
     **{name: entry.inputs for name, entry in config_lib.MODELS.items()},
 }
+# Fields that came after workspaces were made, with the values by which those were.
+_LATER = {
+    "candidates": {"min_recall": 0.99},
+    "discriminators": {"augmentation": [], "r1": 0.0, "r2": 0.0},
+}
 # Fields that say how a run reports, not what it learns.
 _REPORTING = ("summary_interval", "panel_interval", "checkpoint_interval", "keep_checkpoints")
 
@@ -40,6 +45,9 @@ def hash_of(part: dict, inputs: list) -> str:
 def part_of(stage: str, config: config_lib.ExperimentConfig) -> dict:
     """The part of the configuration that a stage itself depends on."""
     tree = config.as_dict()
+    for room, fields in _LATER.items():
+        unset = [name for name, value in fields.items() if tree[room][name] == value]
+        tree[room] = _without(tree[room], *unset)
     # Its builder alone reads it, and workspaces of others were made before it was there.
     tree["data"] = tree["data"] if config.data.builder == "visual_genome" else _without(tree["data"], "visual_genome")
     if stage == "dataset":
@@ -50,9 +58,7 @@ def part_of(stage: str, config: config_lib.ExperimentConfig) -> dict:
     if stage == "patch_bank":
         return {stage: tree[stage]}
     if stage == "candidates":
-        # Workspaces were made before it was there.
-        own = _without(tree[stage], "k_train", *(["min_recall"] if config.candidates.min_recall == 0.99 else []))
-        return {stage: own}
+        return {stage: _without(tree[stage], "k_train")}
     tree["losses"] = {**tree["losses"], "feature_network": _read_fields(tree["losses"]["feature_network"])}
     rooms = {}
     for name in config_lib.MODELS[stage].reads:

@@ -8,7 +8,7 @@ imports tensorflow-gan.
 """
 
 from collections.abc import Sequence
-from typing import Union
+from typing import Optional, Union
 
 import tensorflow as tf
 from tensorflow_addons.losses import metric_learning, triplet
@@ -29,6 +29,9 @@ _DISCRIMINATOR_LOSSES = {
     "hinge": (gan_library.hinge_discriminator_loss, {}),
     "least_squares": (gan_library.least_squares_discriminator_loss, {}),
 }
+# TF-GAN does not have it: both sides look at the difference of the logits of a real and of a made picture.
+_RELATIVISTIC = "relativistic"
+KINDS = (*_GENERATOR_LOSSES, _RELATIVISTIC)
 
 
 def scene_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -45,24 +48,35 @@ def scene_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(values * _scene_weights(values, mask))
 
 
-def adversarial_generator_loss(kind: str, fake_logits: tf.Tensor, mask: Union[tf.Tensor, float] = 1.0) -> tf.Tensor:
+def adversarial_generator_loss(
+    kind: str,
+    fake_logits: tf.Tensor,
+    mask: Union[tf.Tensor, float] = 1.0,
+    real_logits: Optional[tf.Tensor] = None,
+) -> tf.Tensor:
     """What a generator minimizes.
 
     Args:
       kind: "modified", -log sigmoid(f); "minimax", log(1 - sigmoid(f)) plus TF-GAN's constant log sigmoid(1); "hinge",
-        -f; "least_squares", (f - 1)^2 / 2; f the logits.
+        -f; "least_squares", (f - 1)^2 / 2; "relativistic" (Huang et al. 2024, R3GAN), -log sigmoid(f - r); f and r the
+        logits.
       fake_logits: `[B, ...]` float, of generated images or objects.
       mask: broadcastable to the logits; 0 where they do not count.
+      real_logits: of the same shape, for the relativistic kind: of what each generated one stands for.
 
     Returns:
       Scalar float32, averaged as `scene_mean` does.
 
     Raises:
-      ValueError: `kind` is not known.
+      ValueError: `kind` is not known, or lacks the real logits.
     """
     _check_kind(kind)
     logits = tf.cast(fake_logits, tf.float32)
     weights = _scene_weights(logits, mask)
+    if kind == _RELATIVISTIC:
+        if real_logits is None:
+            raise ValueError("The relativistic loss compares with real logits; give them.")
+        return tf.reduce_sum(weights * tf.nn.softplus(tf.cast(real_logits, tf.float32) - logits))
     return _GENERATOR_LOSSES[kind](logits, weights=weights, loss_collection=None, reduction=_SUM)
 
 
@@ -73,7 +87,7 @@ def adversarial_discriminator_loss(
 
     Args:
       kind: "modified" or "minimax", -log sigmoid(r) - log(1 - sigmoid(f)); "hinge", max(0, 1 - r) + max(0, 1 + f);
-        "least_squares", ((r - 1)^2 + f^2) / 2; r and f the logits.
+        "least_squares", ((r - 1)^2 + f^2) / 2; "relativistic", -log sigmoid(r - f); r and f the logits.
       real_logits: `[B, ...]` float.
       fake_logits: of the same shape.
       mask: broadcastable to the logits; 0 where they do not count.
@@ -86,6 +100,8 @@ def adversarial_discriminator_loss(
     """
     _check_kind(kind)
     real, fake = tf.cast(real_logits, tf.float32), tf.cast(fake_logits, tf.float32)
+    if kind == _RELATIVISTIC:
+        return tf.reduce_sum(_scene_weights(real, mask) * tf.nn.softplus(fake - real))
     loss, options = _DISCRIMINATOR_LOSSES[kind]
     return loss(
         real,
@@ -238,5 +254,5 @@ def _valid_distances(embeddings):
 
 
 def _check_kind(kind):
-    if kind not in _GENERATOR_LOSSES:
-        raise ValueError(f"adversarial loss is {kind!r}; it must be one of {', '.join(_GENERATOR_LOSSES)}.")
+    if kind not in KINDS:
+        raise ValueError(f"adversarial loss is {kind!r}; it must be one of {', '.join(KINDS)}.")

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from rgan_tf import losses
 
-KINDS = ("modified", "minimax", "hinge", "least_squares")
+KINDS = losses.KINDS
 
 
 def softplus(x):
@@ -14,16 +14,18 @@ def softplus(x):
 
 
 GENERATOR = {
-    "modified": lambda f: softplus(-f),
-    "minimax": lambda f: -softplus(f) - softplus(-1.0),
-    "hinge": lambda f: -f,
-    "least_squares": lambda f: (f - 1) ** 2 / 2,
+    "modified": lambda f, r: softplus(-f),
+    "minimax": lambda f, r: -softplus(f) - softplus(-1.0),
+    "hinge": lambda f, r: -f,
+    "least_squares": lambda f, r: (f - 1) ** 2 / 2,
+    "relativistic": lambda f, r: softplus(r - f),
 }
 DISCRIMINATOR = {
     "modified": lambda r, f: softplus(-r) + softplus(f),
     "minimax": lambda r, f: softplus(-r) + softplus(f),
     "hinge": lambda r, f: np.maximum(0, 1 - r) + np.maximum(0, 1 + f),
     "least_squares": lambda r, f: ((r - 1) ** 2 + f**2) / 2,
+    "relativistic": lambda r, f: softplus(f - r),
 }
 
 
@@ -49,7 +51,9 @@ def assert_gradients(function, *inputs, rtol=2e-2, delta=1e-2):
 def test_adversarial_formulas(kind):
     real, fake = draw(3, 4, 4, 1), draw(3, 4, 4, 1, seed=1)
     np.testing.assert_allclose(
-        losses.adversarial_generator_loss(kind, tf.constant(fake)), GENERATOR[kind](fake).mean(), rtol=1e-5
+        losses.adversarial_generator_loss(kind, tf.constant(fake), real_logits=tf.constant(real)),
+        GENERATOR[kind](fake, real).mean(),
+        rtol=1e-5,
     )
     np.testing.assert_allclose(
         losses.adversarial_discriminator_loss(kind, tf.constant(real), tf.constant(fake)),
@@ -61,8 +65,8 @@ def test_adversarial_formulas(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_adversarial_losses_over_objects(kind):
     real, fake = draw(3, 4), draw(3, 4, seed=1)
-    generator = losses.adversarial_generator_loss(kind, tf.constant(fake), MASK)
-    np.testing.assert_allclose(generator, numpy_scene_mean(GENERATOR[kind](fake), MASK), rtol=1e-5)
+    generator = losses.adversarial_generator_loss(kind, tf.constant(fake), MASK, tf.constant(real))
+    np.testing.assert_allclose(generator, numpy_scene_mean(GENERATOR[kind](fake, real), MASK), rtol=1e-5)
     discriminator = losses.adversarial_discriminator_loss(kind, tf.constant(real), tf.constant(fake), MASK)
     np.testing.assert_allclose(discriminator, numpy_scene_mean(DISCRIMINATOR[kind](real, fake), MASK), rtol=1e-5)
 
@@ -70,7 +74,7 @@ def test_adversarial_losses_over_objects(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_adversarial_gradients(kind):
     real, fake = draw(3, 4), draw(3, 4, seed=1)
-    assert_gradients(lambda f: losses.adversarial_generator_loss(kind, f, MASK), fake)
+    assert_gradients(lambda f: losses.adversarial_generator_loss(kind, f, MASK, real), fake)
     assert_gradients(lambda r, f: losses.adversarial_discriminator_loss(kind, r, f, MASK), real, fake)
 
 
@@ -82,6 +86,8 @@ def test_adversarial_losses_stay_out_of_collections_and_refuse_unknown_kinds():
     for call in (losses.adversarial_generator_loss, losses.adversarial_discriminator_loss):
         with pytest.raises(ValueError, match="'wasserstein'; it must be one of modified"):
             call("wasserstein", *[tf.zeros([1])] * (1 if call is losses.adversarial_generator_loss else 2))
+    with pytest.raises(ValueError, match="compares with real logits"):
+        losses.adversarial_generator_loss("relativistic", tf.zeros([1]))
 
 
 def test_scene_mean_of_an_empty_scene_is_zero():

@@ -64,8 +64,8 @@ def estimate_memory(config: ExperimentConfig, replicas: int = 1) -> MemoryEstima
     """Estimates what an experiment takes.
 
     It assumes Adam in float32, that all scenes have `data.max_objects` objects, that layers keep what blueprint.py
-    counts and nothing else, and the vocabulary of the data set (of photographs, the whole one). A feature network by
-    handle, whose size nobody knows, counts nothing.
+    counts and nothing else (gradient penalties are not counted), and the vocabulary of the data set (of photographs,
+    the whole one). A feature network by handle, whose size nobody knows, counts nothing.
 
     Args:
       config: valid, as `validate` leaves it.

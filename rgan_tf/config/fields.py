@@ -143,6 +143,11 @@ class DiscriminatorsConfig(hyperparams.Config):
     object_layers: Annotated[int, Integer(1, 12)] = 3
     object_crop_size: Annotated[int, Integer(2, 1024)] = 32
     normalization: kinds.Normalization = "instance"
+    # Random changes of what both look at, real and made alike: of colour, translation, cutout.
+    augmentation: kinds.Augmentation = dataclasses.field(default_factory=list)
+    # Weights of the gradient penalties on real and on made pictures.
+    r1: kinds.LossWeight = 0.0
+    r2: kinds.LossWeight = 0.0
     image_optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     object_optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
 
@@ -175,7 +180,7 @@ class LossesConfig(hyperparams.Config):
     [-1, 1]; their weights make up for it.
     """
 
-    adversarial: Annotated[str, OneOf(("modified", "minimax", "hinge", "least_squares"))] = "hinge"
+    adversarial: kinds.Adversarial = "hinge"
     sel_gt: kinds.LossWeight = 1.0
     sel_occur: kinds.LossWeight = 0.3
     adv_img: kinds.LossWeight = 0.1

@@ -31,6 +31,10 @@ LearningRate = Annotated[float, Number(1e-12, 10.0)]
 Decay = Annotated[float, Number(0.0, 0.999999)]
 Temperature = Annotated[float, Number(1e-6, 1e6)]
 LossWeight = Annotated[float, Number(0.0, 1e9)]
+Adversarial = Annotated[str, OneOf(("modified", "minimax", "hinge", "least_squares", "relativistic"))]
+Augmentation = Annotated[
+    list[str], ListOf(OneOf(("colour", "translation", "cutout")), 0, 3, "of colour, translation and cutout")
+]
 Normalization = Annotated[str, OneOf(("instance", "group", "none"))]
 # Of a feature network.
 InputSize = Annotated[int, Integer(0, 4096)]

@@ -96,9 +96,16 @@ class ObjectDiscriminator(tf.keras.Model):
           logits: float32 [B, N].
           class_logits: float32 [B, N, num_objects].
         """
-        crops = crop(image, boxes, self._crop_size)
+        return self.look(self.crops(image, boxes), object_mask)
+
+    def crops(self, image: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+        """The objects [B, N, h, w, 3] as they are looked at."""
+        return crop(image, boxes, self._crop_size)
+
+    def look(self, crops: tf.Tensor, object_mask: Optional[tf.Tensor] = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """As the call, of objects that were cut out; built by then."""
         if object_mask is None:
-            outputs = unfold(self._judge(fold(crops, 3)), boxes.shape[1:2])
+            outputs = unfold(self._judge(fold(crops, 3)), crops.shape[1:2])
         else:
             outputs = map_valid(self._judge, object_mask, crops, skip_padding=True)
         return outputs[..., 0], outputs[..., 1:]

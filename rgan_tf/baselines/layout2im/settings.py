@@ -6,7 +6,7 @@ from typing import Annotated
 from official.modeling import hyperparams
 
 from rgan_tf.config import kinds
-from rgan_tf.config.bounds import Integer, ListOf, OneOf
+from rgan_tf.config.bounds import Integer, ListOf
 
 
 @dataclasses.dataclass
@@ -26,7 +26,7 @@ class Settings(hyperparams.Config):
     ] = dataclasses.field(default_factory=lambda: [128, 64, 64])
     residual_blocks: kinds.Depth = 6
     normalization: kinds.Normalization = "group"
-    adversarial: Annotated[str, OneOf(("modified", "minimax", "hinge", "least_squares"))] = "modified"
+    adversarial: kinds.Adversarial = "modified"
     # Weights of the latents' divergence, image and latent reconstruction, both adversarial losses and classification.
     kl: kinds.LossWeight = 0.01
     recon_img: kinds.LossWeight = 1.0

@@ -18,15 +18,13 @@ class Layout2ImTrainer(AdversarialTrainer):
         posterior = model.estimate(batch["image"], batch)
         random = model.prior(seeds, mask.shape[1])
         reconstructed, generated = self._draw_both(batch, model.sample(posterior, seeds), random)
-        made = [self.judge(batch, image) for image in (reconstructed, generated)]
         found_again = model.estimate(generated, batch).mean
         terms = {
             "kl": losses.scene_mean(divergence(posterior), mask),
             "recon_img": losses.reconstruction_loss(reconstructed, batch["image"]),
             "recon_latent": losses.scene_mean(tf.reduce_mean(tf.abs(found_again - random), axis=-1), mask),
-            **self.adversarial_terms(batch, made),
         }
-        return Losses(terms, made, {})
+        return Losses(terms, [reconstructed, generated], {})
 
     def _draw_both(self, batch, estimated, random):
         """Both pictures share weights, so one pass over a batch of twice the size serves them."""

@@ -1,19 +1,17 @@
 """PasteGAN's section of the configuration: the weights of its losses; its network is that of `generator`."""
 
 import dataclasses
-from typing import Annotated
 
 from official.modeling import hyperparams
 
 from rgan_tf.config import kinds
-from rgan_tf.config.bounds import OneOf
 
 
 @dataclasses.dataclass
 class Settings(hyperparams.Config):
     """Weights of the authors' configuration; the perceptual ones are brought to the scale of Keras' VGG19."""
 
-    adversarial: Annotated[str, OneOf(("modified", "minimax", "hinge", "least_squares"))] = "modified"
+    adversarial: kinds.Adversarial = "modified"
     bbx: kinds.LossWeight = 10.0
     pixel: kinds.LossWeight = 1.0
     p_img: kinds.LossWeight = 0.01

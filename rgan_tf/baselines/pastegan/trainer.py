@@ -27,7 +27,6 @@ class PasteGANTrainer(AdversarialTrainer):
         chosen = chosen_patches(nearest_choice(batch["candidate_mask"]), batch["candidate_patches"])
         own = batch["ground_truth_patches"]
         generated, reconstructed = (model.generator.paint(patches, boxes, batch, encoding) for patches in (chosen, own))
-        made = [self.judge(batch, generated)]
         shown = crop(generated, boxes, chosen.shape[2:4])
         # Objects without a candidate have nothing to be matched with.
         matched = mask & tf.reduce_any(batch["candidate_mask"], axis=-1)
@@ -38,9 +37,8 @@ class PasteGANTrainer(AdversarialTrainer):
             "p_img": losses.perceptual_loss(self._features(reconstructed), self._features(batch["image"])),
             "p_obj": losses.scene_mean(self._object_distances(batch, reconstructed), mask),
             "crop_matching": losses.scene_mean(tf.reduce_mean(unlike, axis=[2, 3, 4]), matched),
-            **self.adversarial_terms(batch, made),
         }
-        return Losses(terms, made, {"boxes/iou": losses.scene_mean(box_iou(encoding.boxes, boxes), mask)})
+        return Losses(terms, [generated], {"boxes/iou": losses.scene_mean(box_iou(encoding.boxes, boxes), mask)})
 
     def _object_distances(self, batch, image):
         """Perceptual distances [B, N] of the objects in pictures from the real ones."""

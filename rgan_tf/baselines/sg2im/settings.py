@@ -6,7 +6,7 @@ from typing import Annotated
 from official.modeling import hyperparams
 
 from rgan_tf.config import kinds
-from rgan_tf.config.bounds import Integer, ListOf, OneOf
+from rgan_tf.config.bounds import Integer, ListOf
 
 
 @dataclasses.dataclass
@@ -22,7 +22,7 @@ class Settings(hyperparams.Config):
     # Of a sample's own maps, where the paper's is over the batch (docs/method.md); by channel alone it would take away
     # what a map of few pixels says.
     normalization: kinds.Normalization = "group"
-    adversarial: Annotated[str, OneOf(("modified", "minimax", "hinge", "least_squares"))] = "modified"
+    adversarial: kinds.Adversarial = "modified"
     # Weights of box, pixel, image and object adversarial, and auxiliary classification losses.
     bbx: kinds.LossWeight = 10.0
     pixel: kinds.LossWeight = 1.0

@@ -13,6 +13,7 @@ from rgan_tf.models.retrievegan import RetrieveGAN, TrainingPass
 from rgan_tf.ops.box_sampling import box_iou, crop
 from rgan_tf.ops.relaxed_subset import RetrievalResult
 from rgan_tf.ops.valid_rows import map_valid
+from rgan_tf.training.critics import Critics, adversarial_gradients
 from rgan_tf.training.loop import OptimizedModel, StageTrainer, Terms
 
 
@@ -46,15 +47,15 @@ class RetrieveGANTrainer(StageTrainer):
         self._losses = config.losses
         self.crop_size = config.discriminators.object_crop_size
         self._skip_padding = config.runtime.skips_padding
-        optimized = {
-            "generator": OptimizedModel.create((models.retrievegan,), config.training.optimizer),
-            "image_discriminator": OptimizedModel.create(
-                (models.image_discriminator,), config.discriminators.image_optimizer
-            ),
-            "object_discriminator": OptimizedModel.create(
-                (models.object_discriminator,), config.discriminators.object_optimizer
-            ),
-        }
+        self._critics = Critics(
+            models.image_discriminator,
+            models.object_discriminator,
+            config.discriminators,
+            config.losses.adversarial,
+            self._skip_padding,
+        )
+        generator = OptimizedModel.create((models.retrievegan,), config.training.optimizer)
+        optimized = {"generator": generator, **self._critics.optimized()}
         super().__init__(optimized, config.runtime, config.training.batch_size)
 
     def gradients(self, batch, step):
@@ -63,27 +64,14 @@ class RetrieveGANTrainer(StageTrainer):
         # Persistent: the critics' passes over the generated picture serve both sides.
         with tf.GradientTape(persistent=True) as tape:
             result = self.models.retrievegan(batch, step)
-            image_logits = self.models.image_discriminator(result.generated)
-            object_logits, class_logits = self._judge_objects(batch, result.generated)
-            raw = self._generator_terms(batch, result)
-            raw.update(self._adversarial_terms(batch, image_logits, object_logits, class_logits))
+            real, made = self._critics.judge_real(batch), self._critics.judge_made(batch, result.generated)
+            raw = {**self._generator_terms(batch, result), **self._critics.generator_terms(batch, real, made)}
             weighted = {name: getattr(self._losses, name) * raw[name] for name in config_lib.LOSS_TERMS}
             total = tf.add_n(list(weighted.values()))
-            image_loss = self._image_discriminator_loss(batch, image_logits)
-            object_loss, real_classes = self._object_discriminator_losses(batch, object_logits)
-            object_total = object_loss + real_classes
-        gradients = {
-            name: tape.gradient(loss, self.optimized[name].variables, unconnected_gradients="zero")
-            for name, loss in (
-                ("generator", total),
-                ("image_discriminator", image_loss),
-                ("object_discriminator", object_total),
-            )
-        }
-        terms = {f"loss/{name}": value for name, value in raw.items()}
+            own = self._critics.own_terms(batch, real, made)
+        gradients = adversarial_gradients(tape, self.optimized, total, own)
+        terms = {f"loss/{name}": value for name, value in {**raw, "total": total, **own}.items()}
         terms.update({f"weighted/{name}": value for name, value in weighted.items()})
-        terms.update({"loss/total": total, "loss/d_img": image_loss, "loss/d_obj": object_loss})
-        terms["loss/d_ac_obj"] = real_classes
         terms.update(_monitors(batch, result, self.models.retrievegan.retrieval.temperature(step)))
         return terms, gradients
 
@@ -108,28 +96,6 @@ class RetrieveGANTrainer(StageTrainer):
             "bbx": losses.box_loss(result.encoding.boxes, batch["boxes"], mask),
         }
         return terms
-
-    def _judge_objects(self, batch, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        mask = batch["object_mask"] if self._skip_padding else None
-        return self.models.object_discriminator(image, batch["boxes"], mask)
-
-    def _adversarial_terms(self, batch, image_logits, object_logits, class_logits) -> Terms:
-        kind, mask = self._losses.adversarial, batch["object_mask"]
-        return {
-            "adv_img": losses.adversarial_generator_loss(kind, image_logits),
-            "adv_obj": losses.adversarial_generator_loss(kind, object_logits, mask),
-            "ac_obj": losses.auxiliary_classifier_loss(class_logits, batch["objects"], mask),
-        }
-
-    def _image_discriminator_loss(self, batch, made_logits) -> tf.Tensor:
-        real_logits = self.models.image_discriminator(batch["image"])
-        return losses.adversarial_discriminator_loss(self._losses.adversarial, real_logits, made_logits)
-
-    def _object_discriminator_losses(self, batch, made_logits) -> tuple[tf.Tensor, tf.Tensor]:
-        mask = batch["object_mask"]
-        real_logits, real_classes = self._judge_objects(batch, batch["image"])
-        adversarial = losses.adversarial_discriminator_loss(self._losses.adversarial, real_logits, made_logits, mask)
-        return adversarial, losses.auxiliary_classifier_loss(real_classes, batch["objects"], mask)
 
 
 def build_models(models: Models, batch: dict[str, tf.Tensor]) -> None:

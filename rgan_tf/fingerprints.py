@@ -17,7 +17,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 # Fields that came after workspaces were made, with the values by which those were.
 _LATER = {
     "candidates": {"min_recall": 0.99},
-    "discriminators": {"augmentation": [], "r1": 0.0, "r2": 0.0},
+    "discriminators": {"spectral": False, "augmentation": [], "r1": 0.0, "r2": 0.0},
 }
 # Fields that say how a run reports, not what it learns.
 _REPORTING = ("summary_interval", "panel_interval", "checkpoint_interval", "keep_checkpoints")

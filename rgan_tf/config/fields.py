@@ -143,6 +143,8 @@ class DiscriminatorsConfig(hyperparams.Config):
     object_layers: Annotated[int, Integer(1, 12)] = 3
     object_crop_size: Annotated[int, Integer(2, 1024)] = 32
     normalization: kinds.Normalization = "instance"
+    # Every kernel but that of the classes is divided by its largest singular value; in place of a normalization.
+    spectral: kinds.Switch = False
     # Random changes of what both look at, real and made alike: of colour, translation, cutout.
     augmentation: kinds.Augmentation = dataclasses.field(default_factory=list)
     # Weights of the gradient penalties on real and on made pictures.

@@ -5,7 +5,7 @@ from typing import Optional
 import tensorflow as tf
 
 from rgan_tf.config import DiscriminatorsConfig, sizes
-from rgan_tf.models.layers import ConvBlock, fold, unfold
+from rgan_tf.models.layers import ConvBlock, SpectralConv2D, SpectralDense, fold, unfold
 from rgan_tf.ops.box_sampling import crop
 from rgan_tf.ops.valid_rows import map_valid
 
@@ -14,7 +14,7 @@ _KERNEL_SIZE = 4
 _MAX_WIDENING = 8
 
 
-def _trunk(width: int, layers: int, normalization: str) -> tf.keras.Sequential:
+def _trunk(width: int, layers: int, config: DiscriminatorsConfig) -> tf.keras.Sequential:
     """Convolutions that halve the size each; the first is not normalized, so that colour and contrast are seen."""
     return tf.keras.Sequential(
         [
@@ -22,8 +22,9 @@ def _trunk(width: int, layers: int, normalization: str) -> tf.keras.Sequential:
                 width * min(2**i, _MAX_WIDENING),
                 _KERNEL_SIZE,
                 strides=2,
-                normalization_kind=normalization if i > 0 else "none",
+                normalization_kind=config.normalization if i > 0 else "none",
                 activation="leaky_relu",
+                spectral=config.spectral,
                 name=f"downsampling_{i}",
             )
             for i in range(layers)
@@ -39,8 +40,9 @@ class ImageDiscriminator(tf.keras.Model):
         """Takes the discriminators' configuration."""
         super().__init__(name=name)
         self._layers_count = config.image_layers
-        self.trunk = _trunk(config.image_width, config.image_layers, config.normalization)
-        self.to_logits = tf.keras.layers.Conv2D(1, _KERNEL_SIZE, padding="same", name="to_logits")
+        self.trunk = _trunk(config.image_width, config.image_layers, config)
+        convolution = SpectralConv2D if config.spectral else tf.keras.layers.Conv2D
+        self.to_logits = convolution(1, _KERNEL_SIZE, padding="same", name="to_logits")
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         """Scores images.
@@ -75,11 +77,10 @@ class ObjectDiscriminator(tf.keras.Model):
         super().__init__(name=name)
         sizes.check_depth(config.object_crop_size, config.object_layers, "discriminators.object_layers")
         self._crop_size = (config.object_crop_size, config.object_crop_size)
-        self.trunk = _trunk(config.object_width, config.object_layers, config.normalization)
-        self.to_features = tf.keras.layers.Dense(
-            4 * config.object_width, kernel_initializer="he_normal", name="to_features"
-        )
-        self.to_logit = tf.keras.layers.Dense(1, name="to_logit")
+        self.trunk = _trunk(config.object_width, config.object_layers, config)
+        dense = SpectralDense if config.spectral else tf.keras.layers.Dense
+        self.to_features = dense(4 * config.object_width, kernel_initializer="he_normal", name="to_features")
+        self.to_logit = dense(1, name="to_logit")
         self.to_class_logits = tf.keras.layers.Dense(num_objects, name="to_class_logits")
 
     def call(

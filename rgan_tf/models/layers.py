@@ -9,6 +9,8 @@ from typing import Optional
 
 import tensorflow as tf
 
+from rgan_tf.ops.spectral import spectral_norm
+
 NORMALIZATIONS = ("instance", "group", "none")
 _CHANNELS_OF_A_GROUP = 8
 
@@ -39,6 +41,25 @@ def normalization(kind: str, filters: int, name: str) -> Optional[tf.keras.layer
     return tf.keras.layers.GroupNormalization(groups=groups, epsilon=1e-5, name=name)
 
 
+class SpectralConv2D(tf.keras.layers.Conv2D):
+    """A convolution whose kernel is divided by its largest singular value."""
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """See Keras' layer."""
+        return super().convolution_op(inputs, kernel / tf.cast(spectral_norm(kernel), kernel.dtype))
+
+
+class SpectralDense(tf.keras.layers.Dense):
+    """A dense layer whose kernel is divided by its largest singular value."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """[..., D] -> [..., units]."""
+        kernel = tf.convert_to_tensor(self.kernel)
+        outputs = tf.matmul(inputs, kernel / tf.cast(spectral_norm(kernel), kernel.dtype))
+        outputs = tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
+        return outputs if self.activation is None else self.activation(outputs)
+
+
 class ConvBlock(tf.keras.layers.Layer):
     """Convolution with "same" padding, normalization, activation."""
 
@@ -50,6 +71,7 @@ class ConvBlock(tf.keras.layers.Layer):
         normalization_kind: str = "none",
         activation: Optional[str] = "relu",
         name: Optional[str] = None,
+        spectral: bool = False,
     ):
         """Makes the block.
 
@@ -60,11 +82,11 @@ class ConvBlock(tf.keras.layers.Layer):
           normalization_kind: see `normalization`.
           activation: None, "relu" or "leaky_relu" (slope 0.2).
           name: the layer's name.
+          spectral: whether the kernel is divided by its largest singular value.
         """
         super().__init__(name=name)
-        self.conv = tf.keras.layers.Conv2D(
-            filters, kernel_size, strides, padding="same", kernel_initializer="he_normal", name="conv"
-        )
+        kind = SpectralConv2D if spectral else tf.keras.layers.Conv2D
+        self.conv = kind(filters, kernel_size, strides, padding="same", kernel_initializer="he_normal", name="conv")
         self.norm = normalization(normalization_kind, filters, "norm")
         self._slope = {None: 1.0, "relu": 0.0, "leaky_relu": 0.2}[activation]
 

@@ -44,6 +44,7 @@ def make_builder(config: DataConfig, data_dir) -> SceneBuilder:
             source_dir=config.source_dir,
             validation_images=config.validation_images,
             require_stuff=config.require_stuff,
+            group_separator=config.group_separator,
             **protocol,
         )
         return CocoStuff(data_dir=data_dir, config=settings)

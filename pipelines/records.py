@@ -16,6 +16,7 @@ PREDICATES = "predicates"
 PROBLEMS = "problems"
 SELECTION = "selection"
 NO_STYLE = -1
+GROUP = "group"
 
 
 class SourceError(UserError):
@@ -55,7 +56,7 @@ def source_folder(source_dir: str, what: str, expected: Sequence[str], layout: s
     return root
 
 
-def features(with_relations: bool = False) -> tfds.features.FeaturesDict:
+def features(with_relations: bool = False, with_group: bool = False) -> tfds.features.FeaturesDict:
     """Features of one scene.
 
     `image` is the encoded picture as it is at the source. An object's `category` is its id in the vocabulary (1 or
@@ -65,6 +66,7 @@ def features(with_relations: bool = False) -> tfds.features.FeaturesDict:
     Args:
       with_relations: whether relations are annotated. Then `relations` are triples: the subject's place among the
         objects, the predicate's id in the vocabulary (1 or more), the object's place.
+      with_group: whether pictures that look alike are known. Then `group` is a text that they share.
     """
     content = {
         "image": tfds.features.Image(shape=(None, None, 3)),
@@ -81,6 +83,8 @@ def features(with_relations: bool = False) -> tfds.features.FeaturesDict:
     }
     if with_relations:
         content["relations"] = tfds.features.Sequence(tfds.features.Tensor(shape=(3,), dtype=tf.int64))
+    if with_group:
+        content[GROUP] = tfds.features.Text()
     return tfds.features.FeaturesDict(content)
 
 

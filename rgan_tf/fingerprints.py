@@ -16,6 +16,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 # Fields that came after workspaces were made, with the values by which those were.
 _LATER = {
+    "data": {"group_separator": ""},
     "candidates": {"min_recall": 0.99},
     "discriminators": {"spectral": False, "augmentation": [], "r1": 0.0, "r2": 0.0},
 }

@@ -88,8 +88,8 @@ def test_scann_that_loses_candidates_is_seen(tiny_workspace, monkeypatch):
     config = tiny_workspace.trained_config()
     search, lost = recall_lib.search, []
 
-    def lossy(bank, queries, own_scenes, settings, backend):
-        rows = search(bank, queries, own_scenes, settings, "exact")
+    def lossy(bank, queries, apart, settings, backend):
+        rows = search(bank, queries, apart, settings, "exact")
         if backend == "scann":
             lost.append((rows[..., 0] >= 0).sum())
             rows[..., 0] = -1

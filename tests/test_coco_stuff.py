@@ -122,6 +122,18 @@ def test_settings_change_what_is_kept(hand_made, tmp_path):
     assert len({str(builder.data_dir) for builder in (without_stuff, few, large)}) == 3
 
 
+def test_groups_are_the_beginnings_of_names(hand_made, tmp_path):
+    hand_made.write()
+    plain = prepared(configured(hand_made.root), tmp_path / "data")
+    grouped = prepared(configured(hand_made.root, group_separator="5"), tmp_path / "data")
+    assert plain.data_dir != grouped.data_dir
+    first, second = (read(builder, "train") for builder in (plain, grouped))
+    assert [record["image_id"] for record in second] == [b"15", b"11", b"16"]
+    assert [record["group"] for record in second] == [b"00000000001", b"000000000011.jpg", b"000000000016.jpg"]
+    for one, other in zip(first, second):
+        assert "group" not in one and one["image"] == other["image"]
+
+
 def test_missing_layout_is_one_error(hand_made, tmp_path):
     (hand_made.write() / "annotations" / "stuff_val2017.json").unlink()
     with pytest.raises(SourceError, match=r"annotations/stuff_val2017.json not found. Expected there are"):

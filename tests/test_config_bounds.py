@@ -5,7 +5,6 @@ import math
 import typing
 
 import pytest
-import tensorflow as tf
 import yaml
 from conftest import REPOSITORY
 from official.modeling import hyperparams
@@ -16,7 +15,7 @@ from rgan_tf import losses
 from rgan_tf.config import ConfigError, ExperimentConfig, checks, load_config
 from rgan_tf.config.bounds import Flag, Integer, Interval, ListOf, Number, OneOf, Text
 from rgan_tf.models import layers
-from rgan_tf.ops import relaxed_subset
+from rgan_tf.ops import augmentation, relaxed_subset
 
 TYPES = {Flag: bool, Integer: int, Number: float, Interval: list, OneOf: str, Text: str, ListOf: list}
 NONSENSE = [
@@ -99,10 +98,10 @@ def test_names_are_those_that_the_code_knows():
         "generator.normalization": layers.NORMALIZATIONS,
         "retrieval.distance": relaxed_subset.DISTANCES,
         "retrieval.query_update": relaxed_subset.QUERY_UPDATES,
+        "losses.adversarial": losses.KINDS,
     }
     assert {name: set(bounds[name].names) for name in known} == {name: set(names) for name, names in known.items()}
-    for kind in bounds["losses.adversarial"].names:
-        losses.adversarial_generator_loss(kind, tf.zeros([1, 1]))
+    assert set(bounds["discriminators.augmentation"].element.names) == set(augmentation.KINDS)
 
 
 @pytest.mark.parametrize("override", REFUSED)

@@ -170,6 +170,22 @@ def test_a_training_object_never_finds_itself():
     assert same.all()
 
 
+@pytest.mark.parametrize("backend", ["exact", "scann"])
+def test_no_candidate_is_of_the_own_group(backend):
+    bank, groups = make_bank(np.random.default_rng(12), 600), np.arange(600) % 4
+    settings = SearchSettings(backend, brute_force_below=0)
+    excluded = np.where(np.arange(600) % 5 > 0, groups, -1)
+    found = find_candidates(
+        bank, bank.graph_feature, bank.category, excluded, 8, settings, progress=False, bank_groups=groups
+    ).rows
+    for row, own, features in zip(found, excluded, bank.graph_feature):
+        assert (row >= 0).all() and own not in groups[row]
+        if backend == "exact":
+            others = np.flatnonzero((bank.category == bank.category[row[0]]) & (groups != own))
+            distances = np.square(bank.graph_feature[others].astype(np.float64) - features).sum(axis=1)
+            np.testing.assert_array_equal(row, others[np.lexsort((others, distances))[:8]])
+
+
 def large_bank(rng, patches=3000, dim=16):
     return types.SimpleNamespace(
         category=np.ones(patches, np.int32),
@@ -222,7 +238,7 @@ def test_blocks_give_the_nearest_of_all(monkeypatch):
 
 def test_unequal_lengths_are_an_error():
     bank = make_bank(np.random.default_rng(11), 10)
-    with pytest.raises(ValueError, match="3 query features, 2 categories and 3 excluded scenes"):
+    with pytest.raises(ValueError, match="3 query features, 2 categories and 3 excluded groups"):
         find_candidates(bank, np.zeros((3, 5)), [1, 1], [-1] * 3, 4, SearchSettings(), progress=False)
 
 

@@ -33,7 +33,8 @@ class CocoStuffConfig(tfds.core.BuilderConfig):
     """Source folder and protocol; `name` follows from them.
 
     `validation_images` is how many of val2017's scenes, in file order, make the validation split; the rest is the test
-    split. Scenes are counted after the protocol chose them, before pictures are read.
+    split. Scenes are counted after the protocol chose them, before pictures are read. `group_separator` ends the part
+    of a picture's name that its group shares; "" records no groups.
     """
 
     name: str = ""
@@ -43,10 +44,12 @@ class CocoStuffConfig(tfds.core.BuilderConfig):
     min_object_area: float = 0.02
     min_objects: int = 3
     max_objects: int = 8
+    group_separator: str = ""
 
     def __post_init__(self):
         """Derives the name."""
         settings = (self.source_dir, self.validation_images, self.require_stuff, float(self.min_object_area))
+        settings += (self.group_separator,) if self.group_separator else ()
         digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
         self.name = f"{self.min_objects}to{self.max_objects}_objects_{digest}"
 
@@ -61,7 +64,7 @@ class CocoStuff(PhotographBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="COCO 2017 photos, things and stuff together, 3 to 8 objects an image.",
-            features=records.features(),
+            features=records.features(with_group=bool(self.builder_config.group_separator)),
             metadata=records.metadata(),
             homepage="https://cocodataset.org",
             disable_shuffling=True,
@@ -84,7 +87,7 @@ class CocoStuff(PhotographBuilder):
         self._check_splits(scenes, len(val.scenes))
         ids = {name: index for index, name in enumerate(names, start=1)}
         sources = photographs.state_of(root / "annotations" / name for name in protocol.FILES)
-        to_record = functools.partial(_to_record, ids=ids)
+        to_record = functools.partial(_to_record, ids=ids, group_separator=config.group_separator)
         return {split: self._photographs(split, scenes[split], _examine, to_record, sources) for split in scenes}
 
     def _check_splits(self, scenes: dict[str, list[Scene]], in_val: int) -> None:
@@ -110,17 +113,19 @@ def _examine(scene: Scene) -> photographs.Finding:
     return photographs.Finding(True, tuple(filter(None, problems)), centroids)
 
 
-def _to_record(scene: Scene, finding: photographs.Finding, ids: dict[str, int]) -> dict:
+def _to_record(scene: Scene, finding: photographs.Finding, ids: dict[str, int], group_separator: str) -> dict:
     objects = [
         {"category": ids[item.category], "box": item.box, "centroid": centroid}
         for item, centroid in zip(scene.objects, finding.centroids)
     ]
+    group = {records.GROUP: scene.path.name.partition(group_separator)[0]} if group_separator else {}
     return {
         "image": scene.path.read_bytes(),
         "image_id": scene.image_id,
         "license": scene.license,
         "style": records.NO_STYLE,
         "objects": objects,
+        **group,
     }
 
 

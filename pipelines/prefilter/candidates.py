@@ -52,7 +52,7 @@ class CategorySearch(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Bank rows int32 [Q, k_max], nearest first, -1 where a category has too few patches of other scenes; and how each
+    """Bank rows int32 [Q, k_max], nearest first, -1 where a category has too few patches of other groups; and how each
     category was searched that was not searched exhaustively."""
 
     rows: np.ndarray
@@ -73,11 +73,12 @@ def find_candidates(
     bank,
     query_features,
     query_categories,
-    excluded_scene,
+    excluded_group,
     k_max,
     settings,
     names: Optional[tuple[str, ...]] = None,
     progress=True,
+    bank_groups=None,
 ):
     """Ranks bank patches for every query object.
 
@@ -85,11 +86,12 @@ def find_candidates(
       bank: a `PatchBank`, or anything with its `category` [M], `graph_feature` [M, D_g] and `scene_index` [M].
       query_features: float32 [Q, D_g], the objects' graph features.
       query_categories: int [Q]; an object whose category has no patch gets no candidate.
-      excluded_scene: int [Q], the training scene whose patches the query must not be given; -1 for none.
+      excluded_group: int [Q], the group whose patches the query must not be given; -1 for none.
       k_max: number of candidates.
       settings: how to search.
       names: of the categories, by id, for errors.
       progress: whether to show a bar.
+      bank_groups: int [M], the groups of the patches; by default each training scene is one.
 
     Returns:
       What was found.
@@ -97,11 +99,12 @@ def find_candidates(
     Raises:
       RecallError: a category's recall is below `settings.min_recall`.
     """
-    query_categories, excluded_scene = np.asarray(query_categories), np.asarray(excluded_scene)
-    if not len(query_features) == len(query_categories) == len(excluded_scene):
+    query_categories, excluded_group = np.asarray(query_categories), np.asarray(excluded_group)
+    bank_groups = np.asarray(bank.scene_index if bank_groups is None else bank_groups)
+    if not len(query_features) == len(query_categories) == len(excluded_group):
         raise ValueError(
             f"There are {len(query_features)} query features, {len(query_categories)} categories and "
-            f"{len(excluded_scene)} excluded scenes; give one of each for a query."
+            f"{len(excluded_group)} excluded groups; give one of each for a query."
         )
     candidates = np.full((len(query_categories), k_max), -1, np.int32)
     bank_categories, searches = np.asarray(bank.category), []
@@ -113,9 +116,9 @@ def find_candidates(
             if not len(rows):
                 bar.update(len(asked))
                 continue
-            scenes = np.asarray(bank.scene_index)[rows]
-            # Searching so many more leaves k after the own scene's are dropped.
-            k = k_max + _most_excluded(scenes, excluded_scene[asked])
+            groups = bank_groups[rows]
+            # Searching so many more leaves k after the own group's are dropped.
+            k = k_max + _most_excluded(groups, excluded_group[asked])
             search = make_search(bank.graph_feature[rows], settings, k)
             if not search.is_exact():
                 searches.append(_measure(search, category, bank.graph_feature[rows], query_features[asked], k))
@@ -123,7 +126,7 @@ def find_candidates(
             for start in range(0, len(asked), settings.query_batch):
                 block = asked[start : start + settings.query_batch]
                 found = search.search(query_features[block], k)
-                candidates[block] = _drop_excluded(found, rows, scenes, excluded_scene[block], k_max)
+                candidates[block] = _drop_excluded(found, rows, groups, excluded_group[block], k_max)
                 bar.update(len(block))
     return Candidates(candidates, searches)
 
@@ -146,14 +149,14 @@ def _check(found, settings, k, names):
         )
 
 
-def _most_excluded(scenes, excluded):
+def _most_excluded(groups, excluded):
     """Most patches that any query must do without: searching so many more leaves k after they are dropped."""
-    counts = np.bincount(scenes, minlength=int(excluded.max(initial=-1)) + 1)
+    counts = np.bincount(groups, minlength=int(excluded.max(initial=-1)) + 1)
     return int(counts[excluded[excluded >= 0]].max(initial=0))
 
 
-def _drop_excluded(found, rows, scenes, excluded, k):
-    """Bank rows [Q, k] from positions `found` [Q, k + extra] in `rows`, without those of the excluded scenes."""
-    dropped = (found < 0) | (scenes[found] == excluded[:, None])
+def _drop_excluded(found, rows, groups, excluded, k):
+    """Bank rows [Q, k] from positions `found` [Q, k + extra] in `rows`, without those of the excluded groups."""
+    dropped = (found < 0) | (groups[found] == excluded[:, None])
     kept = np.where(dropped, -1, rows[found])
     return np.take_along_axis(kept, np.argsort(dropped, axis=1, kind="stable"), axis=1)[:, :k]

@@ -90,6 +90,11 @@ def _check_seeds(config: ExperimentConfig) -> None:
 
 def _check_data(data: DataConfig) -> None:
     _at_least("data.max_objects", data.max_objects, "data.min_objects", data.min_objects)
+    if data.group_separator and data.builder != "coco_stuff":
+        raise ConfigError(
+            f"data.group_separator is {data.group_separator!r}; it parts names of pictures that coco_stuff reads, so "
+            f"leave it empty for {data.builder}."
+        )
     if data.builder == "visual_genome":
         _check_visual_genome(data)
     else:

@@ -6,7 +6,7 @@ from typing import Annotated
 from official.modeling import hyperparams
 
 from rgan_tf.config import kinds
-from rgan_tf.config.bounds import Integer, Number, OneOf
+from rgan_tf.config.bounds import Integer, Number, OneOf, Text
 
 
 @dataclasses.dataclass
@@ -42,6 +42,10 @@ class DataConfig(hyperparams.Config):
     # coco_stuff: the first so many of val2017 become validation, the rest test (sg2im: 1024).
     validation_images: kinds.Count = 1024
     require_stuff: kinds.Switch = True
+    # What ends the part of a picture's name that pictures share which look alike, as the frames of one drive: "_" makes
+    # a group of 0001TP_006690.jpg and 0001TP_006720.jpg. No object is given a candidate of its own group then, whatever
+    # its split. "": a picture is a group of its own.
+    group_separator: Annotated[str, Text("what ends the part of a picture's name that its group shares")] = ""
     # An object's box must cover more than this share of the image (sg2im: 0.02); visual_genome has bounds of its own.
     min_object_area: Annotated[float, Number(0.0, 0.99)] = 0.02
     # synthetic_scenes: of the numbers between these two it draws 3 to 14.

@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import input_pipeline
+from pipelines.patch_bank.bank import PatchBank
+from pipelines.records import GROUP
 from rgan_tf import config as config_lib
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.progress import progress_bar
@@ -33,6 +35,35 @@ class Queries(NamedTuple):
     features: np.ndarray
     objects: np.ndarray
     places: np.ndarray
+
+
+class Apart(NamedTuple):
+    """What keeps an object's candidates apart from what it shows itself.
+
+    bank: int [M], the group of each patch. scenes: int [S], the group of each of a split's scenes, -1 where the bank
+    holds none of it.
+    """
+
+    bank: np.ndarray
+    scenes: np.ndarray
+
+
+def kept_apart(workspace: Workspace, config: config_lib.ExperimentConfig, bank: PatchBank, split: str) -> Apart:
+    """The groups of a bank's patches and of a split's scenes.
+
+    They are those of `data.group_separator` where it is set; else each training scene is one, and no other is in any.
+    """
+    source = artifacts.scene_source(workspace, config, split)
+    if not config.data.group_separator:
+        return Apart(bank.scene_index, np.arange(source.size) if split == "train" else np.full(source.size, -1))
+    training = _groups(artifacts.scene_source(workspace, config, "train"))
+    ids = {name: number for number, name in enumerate(dict.fromkeys(training))}
+    of_training = np.array([ids[name] for name in training])
+    return Apart(of_training[bank.scene_index], np.array([ids.get(name, -1) for name in _groups(source)]))
+
+
+def _groups(source: input_pipeline.SceneSource) -> list[bytes]:
+    return [record[GROUP] for _, record in source.records().as_numpy_iterator()]
 
 
 class SceneFeatures:

@@ -24,7 +24,7 @@ from rgan_tf.training import artifacts, loop, profiling, runtime
 from rgan_tf.training.cooccurrence import CooccurrenceTrainer
 from rgan_tf.training.graph_encoder import GraphEncoderTrainer
 from rgan_tf.training.panels import PanelWriter
-from rgan_tf.training.scene_features import SceneFeatures
+from rgan_tf.training.scene_features import SceneFeatures, kept_apart
 from rgan_tf.training.systems import System, system_of
 from rgan_tf.workspace import Workspace, WorkspaceError
 
@@ -160,7 +160,7 @@ class StageRunner:
             print(f"patch_bank: {line}", flush=True)
 
     def find_candidates(self) -> None:
-        """For the objects of every split, the bank rows nearest to them by graph features, their own scene left out."""
+        """For the objects of every split, the bank rows nearest to them by graph features, their own group left out."""
         bank = PatchBank.open(self.workspace.directory("patch_bank"))
         settings, names = self.config.candidates, artifacts.vocabulary(self.workspace).objects
         how = SearchSettings(settings.backend, settings.query_batch, settings.brute_force_below, settings.min_recall)
@@ -171,17 +171,18 @@ class StageRunner:
                 queries = features.queries(split)
                 size = artifacts.scene_source(self.workspace, self.config, split).size
                 rows = np.full((size, self.config.data.recorded_objects, settings.k_max), -1, np.int32)
-                scene = queries.scene
+                apart = kept_apart(self.workspace, self.config, bank, split)
                 found = find_candidates(
                     bank,
                     queries.features,
                     queries.objects,
-                    scene if split == "train" else np.full(len(scene), -1),
+                    apart.scenes[queries.scene],
                     settings.k_max,
                     how,
                     names,
+                    bank_groups=apart.bank,
                 )
-                rows[scene, queries.places] = found.rows
+                rows[queries.scene, queries.places] = found.rows
                 about[split] = [_told(search, names) for search in found.searches]
                 np.save(directory / f"{split}.npy", rows)
 

@@ -18,6 +18,7 @@ from rgan_tf import config as config_lib
 from rgan_tf.evaluation.metrics.averages import EvaluationError, SceneAverage, Score
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.training import artifacts
+from rgan_tf.training.scene_features import Apart, kept_apart
 from rgan_tf.workspace import Workspace
 
 
@@ -93,29 +94,30 @@ def sample_queries(source: SceneSource, encoder: GraphEncoder, scenes: int, seed
 
 
 def search(
-    bank: PatchBank, queries: Queries, own_scenes: bool, config: config_lib.CandidatesConfig, backend: str
+    bank: PatchBank, queries: Queries, apart: Apart, config: config_lib.CandidatesConfig, backend: str
 ) -> np.ndarray:
     """Candidates int32 [S, N, k_max] of the queries; a library searches every category that is large enough for it.
 
     Args:
       bank: the patches.
       queries: the objects.
-      own_scenes: whether the bank holds the queries' own scenes, whose patches they must not be given.
+      apart: the groups whose patches they must not be given.
       config: k_max and the batch of queries.
       backend: one of `candidates.BACKENDS`.
     """
     mask = queries.mask
-    scene = np.broadcast_to(queries.scene_index[:, np.newaxis] if own_scenes else -1, mask.shape)
+    groups = np.broadcast_to(apart.scenes[queries.scene_index][:, np.newaxis], mask.shape)
     rows = np.full(mask.shape + (config.k_max,), -1, np.int32)
     rows[mask] = find_candidates(
         bank,
         queries.features[mask],
         queries.objects[mask],
-        scene[mask],
+        groups[mask],
         config.k_max,
         # Whatever it finds is measured.
         SearchSettings(backend, config.query_batch, brute_force_below=0, min_recall=0.0),
         progress=False,
+        bank_groups=apart.bank,
     ).rows
     return rows
 
@@ -147,11 +149,12 @@ def candidate_recall(
     source = artifacts.scene_source(workspace, config, split, whole=split == "train")
     encoder = artifacts.pretrained_graph_encoder(workspace, config)
     queries = sample_queries(source, encoder, scenes, seed, config.graph_encoder.training.batch_size)
-    exact = search(bank, queries, split == "train", config.candidates, "exact")
+    apart = kept_apart(workspace, config, bank, split)
+    exact = search(bank, queries, apart, config.candidates, "exact")
     library = config.candidates.backend if config.candidates.backend in LIBRARIES else "scann"
     found = {
         "stored": np.where(queries.mask[..., None], lists[queries.scene_index[:, None], queries.places], -1),
-        library: search(bank, queries, split == "train", config.candidates, library),
+        library: search(bank, queries, apart, config.candidates, library),
     }
     scores = {}
     for name, rows in found.items():

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import scipy.signal
 import tensorflow as tf
-from conftest import tiny_config
+from conftest import REPOSITORY, tiny_config
 
+from rgan_tf import config as config_lib
 from rgan_tf.baselines.layout2im import model as layout2im
 from rgan_tf.baselines.layout2im.trainer import divergence
 from rgan_tf.config import ConfigError
+from rgan_tf.scene_graph import Vocabulary
+from rgan_tf.training.systems import system_of
 
 TINY = "model=layout2im,baseline.latent_dim=3,baseline.embedding_dim=4,baseline.width=4,baseline.lstm_widths=[5,3]"
 TINY += ",baseline.residual_blocks=1,baseline.crop_size=8,baseline.normalization=none"
@@ -128,6 +131,21 @@ def test_codes_are_normal_and_belong_to_scene_and_place():
     sampled = model.sample(posterior, seeds).numpy()
     assert abs(sampled.mean() - 2) < 0.05 and abs(sampled.std() - 0.5) < 0.03
     assert abs(np.corrcoef(sampled.ravel(), codes.ravel())[0, 1]) < 0.05
+
+
+def test_published_widths_have_the_parameters_of_the_authors_code():
+    """zhaobozb/layout2im, 031f65b, by its own defaults and 184 categories, with all that differs."""
+    more = "data.source_dir=none,data.image_size=64,generator.canvas_size=16,generator.decoder_widths=[64,32]"
+    path = REPOSITORY / "configs" / "baselines" / "layout2im.yaml"
+    config = config_lib.load_config(path, f"{more},discriminators.image_layers=3,discriminators.object_layers=3")
+    names = Vocabulary.from_names([f"object {i}" for i in range(171)], list("abcdef"))
+    model = system_of("layout2im").build(config, names)
+    # Scale and shift by category of the crop estimator and of the object maps; the categories' vectors.
+    categories = 12 * (2 * (64 + 128 + 256 + 512 + 1024) + 2 * (128 + 256 + 512) + 64)
+    # After the first product of the object maps.
+    scale_and_shift = 184 * 2 * 64
+    norms, biases = 2 * (128 + 256 + 512), 12 * 64 + 256
+    assert model.count_params() == 27_684_739 - categories - scale_and_shift + norms + biases
 
 
 def test_sizes_that_do_not_fit_are_told():

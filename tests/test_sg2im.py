@@ -153,6 +153,11 @@ def test_published_widths_have_the_published_layers():
         before = width
     refinement += conv(64, 64, normalized=False) + dense(64, 3)
     assert model.count_params() == graph + masks + refinement
+    # What the authors' code (google/sg2im, 2c1bf4a) counts by its own defaults, less what it has besides: 13 rows of
+    # the categories' table, 32 channels of noise in every module's layout, the classifier of relations.
+    noise = 32 * 9 * (1024 + 512 + 256 + 128 + 64)
+    relations = dense(2 * 128 + 8, 512) + dense(512, 7)
+    assert model.count_params() == 28_158_223 - 13 * 128 - noise - relations
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 _LATER = {
     "data": {"group_separator": ""},
     "candidates": {"min_recall": 0.99},
-    "discriminators": {"spectral": False, "augmentation": [], "r1": 0.0, "r2": 0.0},
+    "discriminators": {"spectral": False, "projected": False, "augmentation": [], "r1": 0.0, "r2": 0.0},
 }
 # Fields that say how a run reports, not what it learns.
 _REPORTING = ("summary_interval", "panel_interval", "checkpoint_interval", "keep_checkpoints")
@@ -65,6 +65,8 @@ def part_of(stage: str, config: config_lib.ExperimentConfig) -> dict:
     for name in config_lib.MODELS[stage].reads:
         room, _, field = name.partition(".")
         rooms[field or room] = tree[room][field] if field else tree[room]
+    if config.discriminators.projected:
+        rooms["feature_network"] = tree["losses"]["feature_network"]
     training = _without(tree["training"], "steps", *_REPORTING)
     return {**rooms, "training": training, "seed": config.training_seed}
 

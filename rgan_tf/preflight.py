@@ -40,7 +40,8 @@ def check(
     """
     stages = [stage for stage in stages if not workspace.is_current(stage, config)]
     replicas = strategy.num_replicas_in_sync
-    if any(name.startswith("losses") for stage in stages if stage in MODELS for name in MODELS[stage].reads):
+    reads = [name for stage in stages if stage in MODELS for name in MODELS[stage].reads]
+    if any(name.startswith("losses") for name in reads) or reads and config.discriminators.projected:
         check_feature_network(config)
     trainings = [stage for stage in stages if stage in _TRAININGS]
     for stage in trainings:

@@ -138,7 +138,7 @@ def test_gradients_reach_what_was_made_through_the_change(kind):
 
 
 def test_what_is_off_leaves_trainings_as_they_were():
-    for name in ("augmentation=[colour]", "spectral=true", "r1=1.0", "r2=0.5"):
+    for name in ("augmentation=[colour]", "spectral=true", "projected=true", "r1=1.0", "r2=0.5"):
         changed = tiny_config(f"discriminators.{name}")
         assert fingerprint("retrievegan", changed) != fingerprint("retrievegan", tiny_config())
         assert fingerprint("candidates", changed) == fingerprint("candidates", tiny_config())

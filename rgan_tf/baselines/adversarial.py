@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from pipelines.input_pipeline import to_device
 from rgan_tf import config as config_lib
-from rgan_tf.models.discriminators import ImageDiscriminator, ObjectDiscriminator
+from rgan_tf.models.discriminators import ObjectDiscriminator
+from rgan_tf.models.projected_discriminator import make_image_discriminator
 from rgan_tf.training.critics import Critics, adversarial_gradients
 from rgan_tf.training.loop import OptimizedModel, StageTrainer, Terms
 
@@ -32,7 +33,7 @@ class AdversarialTrainer(StageTrainer):
         self.model, self.settings = model, config.baseline
         self._config = config
         self._critics = Critics(
-            ImageDiscriminator(config.discriminators),
+            make_image_discriminator(config),
             ObjectDiscriminator(config.discriminators, num_objects),
             config.discriminators,
             self.settings.adversarial,

@@ -145,6 +145,8 @@ class DiscriminatorsConfig(hyperparams.Config):
     normalization: kinds.Normalization = "instance"
     # Every kernel but that of the classes is divided by its largest singular value; in place of a normalization.
     spectral: kinds.Switch = False
+    # D_img judges the maps of losses.feature_network instead of pixels; image_layers is not read then.
+    projected: kinds.Switch = False
     # Random changes of what both look at, real and made alike: of colour, translation, cutout.
     augmentation: kinds.Augmentation = dataclasses.field(default_factory=list)
     # Weights of the gradient penalties on real and on made pictures.

@@ -14,8 +14,9 @@ _KERNEL_SIZE = 4
 _MAX_WIDENING = 8
 
 
-def _trunk(width: int, layers: int, config: DiscriminatorsConfig) -> tf.keras.Sequential:
-    """Convolutions that halve the size each; the first is not normalized, so that colour and contrast are seen."""
+def make_trunk(width: int, layers: int, config: DiscriminatorsConfig) -> tf.keras.Sequential:
+    """Convolutions that halve the size each and double their channels from `width` on; the first is not normalized, so
+    that colour and contrast are seen."""
     return tf.keras.Sequential(
         [
             ConvBlock(
@@ -40,7 +41,7 @@ class ImageDiscriminator(tf.keras.Model):
         """Takes the discriminators' configuration."""
         super().__init__(name=name)
         self._layers_count = config.image_layers
-        self.trunk = _trunk(config.image_width, config.image_layers, config)
+        self.trunk = make_trunk(config.image_width, config.image_layers, config)
         convolution = SpectralConv2D if config.spectral else tf.keras.layers.Conv2D
         self.to_logits = convolution(1, _KERNEL_SIZE, padding="same", name="to_logits")
 
@@ -77,7 +78,7 @@ class ObjectDiscriminator(tf.keras.Model):
         super().__init__(name=name)
         sizes.check_depth(config.object_crop_size, config.object_layers, "discriminators.object_layers")
         self._crop_size = (config.object_crop_size, config.object_crop_size)
-        self.trunk = _trunk(config.object_width, config.object_layers, config)
+        self.trunk = make_trunk(config.object_width, config.object_layers, config)
         dense = SpectralDense if config.spectral else tf.keras.layers.Dense
         self.to_features = dense(4 * config.object_width, kernel_initializer="he_normal", name="to_features")
         self.to_logit = dense(1, name="to_logit")

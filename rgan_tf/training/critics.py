@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from rgan_tf import config as config_lib
 from rgan_tf import losses
-from rgan_tf.models.discriminators import ImageDiscriminator, ObjectDiscriminator
+from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.ops import scene_random
 from rgan_tf.ops.augmentation import DRAWS, augment
 from rgan_tf.training.loop import OptimizedModel, Terms
@@ -45,7 +45,7 @@ class Critics:
 
     def __init__(
         self,
-        image: ImageDiscriminator,
+        image: tf.keras.Model,
         objects: ObjectDiscriminator,
         settings: config_lib.DiscriminatorsConfig,
         kind: str,

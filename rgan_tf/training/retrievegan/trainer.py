@@ -7,8 +7,9 @@ import tensorflow as tf
 from pipelines.input_pipeline import to_device
 from rgan_tf import config as config_lib
 from rgan_tf import losses
-from rgan_tf.models.discriminators import ImageDiscriminator, ObjectDiscriminator
+from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.models.feature_network import FeatureFunction, make_feature_network
+from rgan_tf.models.projected_discriminator import make_image_discriminator
 from rgan_tf.models.retrievegan import RetrieveGAN, TrainingPass
 from rgan_tf.ops.box_sampling import box_iou, crop
 from rgan_tf.ops.relaxed_subset import RetrievalResult
@@ -21,7 +22,7 @@ class Models(NamedTuple):
     """What is trained, and the frozen network that judges perceptual distance."""
 
     retrievegan: RetrieveGAN
-    image_discriminator: ImageDiscriminator
+    image_discriminator: tf.keras.Model
     object_discriminator: ObjectDiscriminator
     feature_network: FeatureFunction
 
@@ -30,7 +31,7 @@ class Models(NamedTuple):
         """Makes the models; `RetrieveGANTrainer` builds them on their first batch."""
         return cls(
             RetrieveGAN(config, num_objects, num_predicates),
-            ImageDiscriminator(config.discriminators),
+            make_image_discriminator(config),
             ObjectDiscriminator(config.discriminators, num_objects),
             make_feature_network(config.losses.feature_network, config.runtime.xla),
         )

@@ -10,7 +10,7 @@ from rgan_tf import config as config_lib
 from rgan_tf.evaluation.measurements import Measurement, Namer
 from rgan_tf.evaluation.metrics import candidate_recall, retrieval_scores
 from rgan_tf.evaluation.metrics.averages import UndefinedScore
-from rgan_tf.evaluation.metrics.category_retrieval import CategoryRetrieval
+from rgan_tf.evaluation.metrics.category_retrieval import CategoryRetrieval, CategoryRow
 from rgan_tf.evaluation.pictures.split_drawing import DrawnBatch
 from rgan_tf.scene_graph import Vocabulary
 from rgan_tf.workspace import Workspace
@@ -22,7 +22,6 @@ class RetrievalFigures:
     Attributes:
       styles: of the training scenes [S], None where the data set has none.
       left_out: why a figure is missing.
-      categories: retrieval by category.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class RetrievalFigures:
         self._rank = retrieval_scores.GroundTruthRank()
         self._learned = False
         self._cooccurrence = retrieval_scores.CooccurrenceDistance(bank) if bank.has_cooccurrence else None
-        self.categories = CategoryRetrieval(names.objects)
+        self._categories = CategoryRetrieval(names.objects)
         self.styles: Optional[np.ndarray] = None
         self.left_out: list[str] = []
         self._style = None
@@ -57,13 +56,17 @@ class RetrievalFigures:
             ranks = self._rank.update(
                 found.truth_features, found.truth_mask, found.candidate_features, scenes["candidate_mask"]
             )
-            self.categories.add_ranks(scenes["objects"], ranks)
+            self._categories.add_ranks(scenes["objects"], ranks)
         for sample in batch.samples:
             if self._cooccurrence:
                 self._cooccurrence.update(sample.rows)
-            self.categories.add_rows(scenes["objects"], sample.rows)
+            self._categories.add_rows(scenes["objects"], sample.rows)
             if self._style:
                 self._style.update(sample.rows)
+
+    def by_category(self) -> Optional[list[CategoryRow]]:
+        """Retrieval by category; None where the model did not learn it."""
+        return self._categories.table() if self._learned else None
 
     def results(self, namer: Namer, split: str) -> Iterator[Measurement]:
         """All figures."""

@@ -68,7 +68,7 @@ def score_split(
     left_out, categories = pictures.left_out, None
     if retrieval:
         measured += retrieval.results(namer, setting.split)
-        left_out, categories = left_out + retrieval.left_out, retrieval.categories.table()
+        left_out, categories = left_out + retrieval.left_out, retrieval.by_category()
     return Findings(measured, left_out, categories, shown, bank, training)
 
 

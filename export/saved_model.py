@@ -76,7 +76,7 @@ def _export(
     tf.saved_model.save(module, str(saved), signatures=functions)
     extra = saved / "assets.extra"
     extra.mkdir()
-    scene = warm_up.real_scene(workspace, config, names, np.unique(bank.category[rows]))
+    scene = warm_up.real_scene(workspace, config, names, np.unique(bank.offered[rows]))
     warm_up.write(extra / "tf_serving_warmup_requests", functions, scene)
     card = model_card.write_card(workspace, config, names, bank, rows, encoding, mode)
     (extra / "model_card.md").write_text(card, encoding="utf-8")

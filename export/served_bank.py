@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from pipelines.patch_bank.bank import PatchBank
+from pipelines.patch_bank.bank import REMOVED_CATEGORY, PatchBank
 from rgan_tf.errors import UserError
 from rgan_tf.ops import candidate_search, pixels
 from rgan_tf.progress import progress_bar
@@ -37,13 +37,20 @@ class ServedBank(tf.Module):
           bank: the workspace's bank.
           rows: int [M], the bank's rows to hold, sorted by category.
           num_categories: of the vocabulary, the reserved one included.
-          embed: from uint8 [n, h, w, 3] to float32 [n, D], E_p with its final weights.
+          embed: from uint8 [n, h, w, C] to float32 [n, D], E_p with its final weights.
           encoding: "raw", pixels as they are; or "jpeg", a fraction of the memory, decoded when a patch is drawn.
             Embeddings are those of the raw pixels in either case, so that both retrieve the same patches.
+
+        Raises:
+          UserError: the patches have mattes, which JPEG does not keep.
         """
         super().__init__(name="bank")
-        self._side, self._encoding = bank.patch_size, encoding
-        category, ids = np.asarray(bank.category)[rows], np.asarray(bank.patch_id)[rows]
+        if encoding == "jpeg" and bank.has_mattes:
+            raise UserError(
+                "--bank_encoding=jpeg keeps no mattes, which this bank has; export with --bank_encoding=raw."
+            )
+        self._shape, self._encoding = bank.patch_shape, encoding
+        category, ids = bank.offered[rows], np.asarray(bank.patch_id)[rows]
         starts = np.searchsorted(category, np.arange(num_categories + 1)).astype(np.int32)
         features = np.asarray(bank.graph_feature)[rows]
         order = np.argsort(ids, kind="stable")
@@ -62,9 +69,8 @@ class ServedBank(tf.Module):
     def _fill_patches(self, bank: PatchBank, rows: np.ndarray, embed: Callable) -> None:
         """Patches and their embeddings, read once."""
         raw = self._encoding == "raw"
-        pixels_shape = (self._side, self._side, 3)
-        patches = _aligned_bytes((len(rows), *pixels_shape)) if raw else np.empty(len(rows), object)
-        dimension = embed(np.zeros((1, *pixels_shape), np.uint8)).shape[-1]
+        patches = _aligned_bytes((len(rows), *self._shape)) if raw else np.empty(len(rows), object)
+        dimension = embed(np.zeros((1, *self._shape), np.uint8)).shape[-1]
         embedding = np.empty((len(rows), dimension), np.float32)
         for start in progress_bar(range(0, len(rows), _CHUNK), desc="embedding the bank", unit="batch"):
             part = slice(start, start + _CHUNK)
@@ -99,18 +105,18 @@ class ServedBank(tf.Module):
         return tf.reshape(tf.where(found, _gather(self.sorted_rows, place), -1), tf.shape(ids))
 
     def draw(self, rows: tf.Tensor) -> tf.Tensor:
-        """Patches uint8 [..., h, w, 3] of rows int32 [...], black where a row is -1."""
+        """Patches uint8 [..., h, w, C] of rows int32 [...], black where a row is -1."""
         mask = rows >= 0
         if self._encoding == "raw":
             patches = _gather(self.patches, tf.maximum(rows, 0))
         else:
             flat = tf.map_fn(
-                lambda bytes: tf.ensure_shape(tf.io.decode_jpeg(bytes, channels=3), [self._side, self._side, 3]),
+                lambda bytes: tf.ensure_shape(tf.io.decode_jpeg(bytes, channels=3), self._shape),
                 _gather(self.patches, tf.reshape(tf.maximum(rows, 0), [-1])),
                 fn_output_signature=tf.uint8,
             )
-            patches = tf.reshape(flat, tf.concat([tf.shape(rows), [self._side, self._side, 3]], axis=0))
-            patches = tf.ensure_shape(patches, rows.shape + [self._side, self._side, 3])
+            patches = tf.reshape(flat, tf.concat([tf.shape(rows), self._shape], axis=0))
+            patches = tf.ensure_shape(patches, rows.shape + self._shape)
         return tf.where(mask[..., None, None, None], patches, tf.zeros([], tf.uint8))
 
     def embeddings(self, rows: tf.Tensor) -> tf.Tensor:
@@ -129,7 +135,7 @@ class ServedBank(tf.Module):
 
 
 def exported_rows(bank: PatchBank, max_patches: Optional[int], seed: int) -> np.ndarray:
-    """The bank's rows to export, sorted by category and then by row; removed patches are not among them.
+    """The bank's rows to export, sorted by category and then by row: all that are anybody's candidates.
 
     Args:
       bank: the workspace's bank.
@@ -139,10 +145,10 @@ def exported_rows(bank: PatchBank, max_patches: Optional[int], seed: int) -> np.
     Raises:
       UserError: the bank is empty, or fewer are allowed than it has categories.
     """
-    category = np.asarray(bank.category)
-    rows = np.flatnonzero(~bank.removed)
+    category = bank.offered
+    rows = np.flatnonzero(category != REMOVED_CATEGORY)
     if not len(rows):
-        raise UserError(f"The bank in {bank.directory} holds no patch any more; there is nothing to export.")
+        raise UserError(f"The bank in {bank.directory} holds no patch for any object; there is nothing to export.")
     if max_patches is not None and max_patches < len(rows):
         least = len(np.unique(category[rows]))
         if max_patches < least:

@@ -37,7 +37,7 @@ def make_builder(config: DataConfig, data_dir) -> SceneBuilder:
     )
     if config.builder == "synthetic_scenes":
         scenes = dict(train=config.train_scenes, validation=config.validation_scenes, test=config.test_scenes)
-        settings = SyntheticScenesConfig(scenes=scenes, image_size=config.image_size, **protocol)
+        settings = SyntheticScenesConfig(scenes=scenes, image_size=config.image_size, mattes=config.mattes, **protocol)
         return SyntheticScenes(data_dir=data_dir, config=settings)
     if config.builder == "coco_stuff":
         settings = CocoStuffConfig(
@@ -45,6 +45,7 @@ def make_builder(config: DataConfig, data_dir) -> SceneBuilder:
             validation_images=config.validation_images,
             require_stuff=config.require_stuff,
             group_separator=config.group_separator,
+            mattes=config.mattes,
             **protocol,
         )
         return CocoStuff(data_dir=data_dir, config=settings)

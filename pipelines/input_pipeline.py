@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from pipelines import relations
 from pipelines.object_draw import draw_objects
 from pipelines.patch_bank.bank import PatchBank
+from pipelines.records import MATTE
 from rgan_tf import config as config_lib
 from rgan_tf.ops import pixels
 
@@ -85,7 +86,9 @@ class SceneSource:
             places, *triples = draw_objects(count, record["relations"], seed, slots, self.data.max_triples)
         else:
             places = tf.range(tf.minimum(count, slots))
-        objects = {name: self._pad(tf.gather(values, places)) for name, values in record["objects"].items()}
+        objects = {
+            name: self._pad(tf.gather(values, places)) for name, values in record["objects"].items() if name != MATTE
+        }
         if not annotated:
             mask = tf.range(slots) < count
             triples = relations.draw_triples(objects["box"], objects["centroid"], mask, seed, self.data.max_triples)
@@ -141,7 +144,7 @@ class BankReader:
         places = [batch["scene_index"], batch["object_index"], batch["object_mask"]]
         rows, patches = tf.numpy_function(look_up, places, [tf.int32, tf.uint8])
         rows.set_shape([None, batch["objects"].shape[1]])
-        patches.set_shape(rows.shape + [self.bank.patch_size, self.bank.patch_size, 3])
+        patches.set_shape(rows.shape + self.bank.patch_shape)
         batch.update(ground_truth_mask=rows >= 0, ground_truth_patches=patches)
 
     def _attach_candidates(self, batch: dict[str, tf.Tensor]) -> None:
@@ -155,7 +158,7 @@ class BankReader:
         names = ("scene_index", "object_index", "object_mask", "candidate_seed")
         rows, patches, *more = tf.numpy_function(look_up, [batch[name] for name in names], types)
         rows.set_shape([None, batch["objects"].shape[1], self.k])
-        patches.set_shape(rows.shape + [self.bank.patch_size, self.bank.patch_size, 3])
+        patches.set_shape(rows.shape + self.bank.patch_shape)
         batch.update(candidates=rows, candidate_mask=rows >= 0, candidate_patches=patches)
         for embeddings in more:
             embeddings.set_shape(rows.shape + [self.bank.cooccurrence_dim])

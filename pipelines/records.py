@@ -17,6 +17,7 @@ PROBLEMS = "problems"
 SELECTION = "selection"
 NO_STYLE = -1
 GROUP = "group"
+MATTE = "matte"
 
 
 class SourceError(UserError):
@@ -56,7 +57,9 @@ def source_folder(source_dir: str, what: str, expected: Sequence[str], layout: s
     return root
 
 
-def features(with_relations: bool = False, with_group: bool = False) -> tfds.features.FeaturesDict:
+def features(
+    with_relations: bool = False, with_group: bool = False, with_mattes: bool = False
+) -> tfds.features.FeaturesDict:
     """Features of one scene.
 
     `image` is the encoded picture as it is at the source. An object's `category` is its id in the vocabulary (1 or
@@ -67,19 +70,22 @@ def features(with_relations: bool = False, with_group: bool = False) -> tfds.fea
       with_relations: whether relations are annotated. Then `relations` are triples: the subject's place among the
         objects, the predicate's id in the vocabulary (1 or more), the object's place.
       with_group: whether pictures that look alike are known. Then `group` is a text that they share.
+      with_mattes: whether what an object covers of its box is known of some. Then an object's `matte` is as
+        `pipelines.mattes` encodes it.
     """
+    objects = {
+        "category": tf.int64,
+        "box": tfds.features.Tensor(shape=(4,), dtype=tf.float32),
+        "centroid": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
+    }
+    if with_mattes:
+        objects[MATTE] = tfds.features.Tensor(shape=(), dtype=tf.string)
     content = {
         "image": tfds.features.Image(shape=(None, None, 3)),
         "image_id": tfds.features.Text(),
         "license": tfds.features.Text(),
         "style": tf.int64,
-        "objects": tfds.features.Sequence(
-            {
-                "category": tf.int64,
-                "box": tfds.features.Tensor(shape=(4,), dtype=tf.float32),
-                "centroid": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
-            }
-        ),
+        "objects": tfds.features.Sequence(objects),
     }
     if with_relations:
         content["relations"] = tfds.features.Sequence(tfds.features.Tensor(shape=(3,), dtype=tf.int64))

@@ -110,7 +110,8 @@ def _scenes(config: config_lib.ExperimentConfig, directory: pathlib.Path):
 
 def _write_random_bank(config: config_lib.ExperimentConfig, directory: pathlib.Path, count: int) -> None:
     """A bank of random bytes with random co-occurrence embeddings."""
-    n, side, features = config.data.max_objects, config.patch_bank.patch_size, config.graph_encoder.embedding_dim
+    n, settings, features = config.data.max_objects, config.patch_bank, config.graph_encoder.embedding_dim
+    side, mattes = settings.patch_size, settings.mattes
     random = np.random.default_rng(0)
     edges = np.arange(n + 1) / n
     boxes = np.stack([np.zeros(n), edges[:-1], np.ones(n), edges[1:]], axis=1)
@@ -122,8 +123,8 @@ def _write_random_bank(config: config_lib.ExperimentConfig, directory: pathlib.P
             scene = {"image": image, "image_id": str(index), "license": "", "objects": objects}
             yield scene, np.zeros((n, features), np.float32)
 
-    cuts_from = cut_in_threads(lambda start: scenes(), side)
-    bank = writer.build(cuts_from, directory, count // n * n, side, features)
+    cuts_from = cut_in_threads(lambda start: scenes(), side, mattes)
+    bank = writer.build(cuts_from, directory, count // n * n, side, features, mattes=mattes)
     embeddings = random.normal(size=(len(bank), config.cooccurrence.encoder.feature_dim)).astype(np.float32)
     np.save(directory / EMBEDDINGS, embeddings)
 
@@ -216,7 +217,8 @@ def _parts(trainer: RetrieveGANTrainer, batch: dict[str, tf.Tensor]) -> dict[str
     size = (trainer.crop_size,) * 2
 
     def critics(image):
-        logits, classes = models.object_discriminator(image, two_paths["boxes"])
+        patches = two_paths["ground_truth_patches"]
+        logits, classes = models.object_discriminator(image, two_paths["boxes"], patches=patches)
         return tf.reduce_sum(models.image_discriminator(image)) + tf.reduce_sum(logits) + tf.reduce_sum(classes)
 
     def perceptual(image):

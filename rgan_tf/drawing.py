@@ -18,13 +18,15 @@ CELL = 224
 _MARGIN = 10
 _HEADER = 26
 _PAPER, _INK, _FAINT = (255, 255, 255), (32, 32, 36), (120, 120, 128)
+# What shows through patches: the colours of its squares, and their side in pixels.
+_CHECKERBOARD, _SQUARE = ((255, 255, 255), (214, 214, 220)), 6
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneView:
     """What is shown of one scene.
 
-    boxes: float [n, 4], (x0, y0, x1, y1) in [0, 1]; patches: uint8 [n, h, w, 3], None in every view of a sheet without
+    boxes: float [n, 4], (x0, y0, x1, y1) in [0, 1]; patches: uint8 [n, h, w, C], None in every view of a sheet without
     any; pictures: titles with uint8 [H, W, 3] images, the same titles in every view of a sheet.
     """
 
@@ -106,10 +108,21 @@ def _patches(view: SceneView) -> Image.Image:
     colours = object_colours(len(view.patches))
     for i, patch in enumerate(view.patches):
         x, y = (i % columns) * side + 2, (i // columns) * side + 2
-        cell.paste(Image.fromarray(patch).resize((inner, inner), Image.Resampling.BICUBIC), (x + 1, y + 1))
+        cell.paste(patch_picture(patch, inner), (x + 1, y + 1))
         pen.rectangle((x, y, x + inner + 1, y + inner + 1), outline=colours[i], width=2)
         pen.text((x, y + inner + 1), view.scene.objects[i][: side // 6], fill=_INK, font=_font(11))
     return cell
+
+
+def patch_picture(patch: np.ndarray, side: int) -> Image.Image:
+    """A patch uint8 [h, w, C] as large as it is shown, on a checkerboard where its matte lets one through."""
+    picture = Image.fromarray(patch).resize((side, side), Image.Resampling.BICUBIC)
+    if picture.mode == "RGB":
+        return picture
+    squares = np.add.outer(np.arange(side) // _SQUARE, np.arange(side) // _SQUARE) % 2
+    board = Image.fromarray(np.where(squares[..., None], *np.uint8(_CHECKERBOARD)).astype(np.uint8))
+    board.paste(picture, mask=picture)
+    return board
 
 
 def _scaled(image: np.ndarray) -> Image.Image:

@@ -33,7 +33,7 @@ OPEN = -1
 class GeneratedScene(NamedTuple):
     """One picture and how it came about.
 
-    image uint8 [H, W, 3]; boxes float32 [n, 4]; patches uint8 [n, h, w, 3]; patch_ids int64 [n], their bank ids;
+    image uint8 [H, W, 3]; boxes float32 [n, 4]; patches uint8 [n, h, w, C]; patch_ids int64 [n], their bank ids;
     sources, their pictures' ids; licenses, those pictures' licences, "" where unknown. The last four are None of a
     model that retrieves no patches.
     """
@@ -175,8 +175,9 @@ def _answer(outputs: Mapping[str, np.ndarray], b: int, n: int) -> GeneratedScene
 
 
 def decoded(png: bytes) -> np.ndarray:
-    """The pixels uint8 [H, W, 3] of a PNG."""
-    return np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB"))
+    """The pixels uint8 [H, W, C] of a PNG; C is 4 of a patch with a matte, else 3."""
+    picture = Image.open(io.BytesIO(png), formats=["PNG"])
+    return np.asarray(picture if picture.mode == "RGBA" else picture.convert("RGB"))
 
 
 def save_picture(picture: Image.Image, path) -> None:

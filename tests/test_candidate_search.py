@@ -20,7 +20,7 @@ def searched(points, category, queries, asked, k):
         input_signature=[tf.TensorSpec([points.shape[1]]), tf.TensorSpec([], tf.int32)],
     )
     found = np.stack([search(tf.constant(q), tf.constant(c, tf.int32)).numpy() for q, c in zip(queries, asked)])
-    bank = types.SimpleNamespace(category=category, graph_feature=points, scene_index=np.arange(len(points)))
+    bank = types.SimpleNamespace(offered=category, graph_feature=points, scene_index=np.arange(len(points)))
     none = np.full(len(queries), -1)
     return found, find_candidates(bank, queries, asked, none, k, SearchSettings("exact"), progress=False).rows
 

@@ -10,7 +10,7 @@ from coco_files import HEIGHT, WIDTH, compressed
 from pipelines.coco_stuff import segmentation
 
 
-def test_centroids_of_all_three_forms_agree():
+def test_masks_and_centroids_of_all_three_forms_agree():
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.ellipse(mask, (30, 20), (18, 9), 0, 0, 360, 1, -1)
     mask[40:45, 80:90] = 1
@@ -20,13 +20,16 @@ def test_centroids_of_all_three_forms_agree():
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flat, [1 - flat[-1]]])))
     counts = np.diff(np.concatenate([[0], edges])).tolist()
     uncompressed = {"size": [HEIGHT, WIDTH], "counts": counts}
-    np.testing.assert_allclose(segmentation.mask_centroid(compressed(mask), HEIGHT, WIDTH), expected)
-    np.testing.assert_allclose(segmentation.mask_centroid(uncompressed, HEIGHT, WIDTH), expected)
+    for form in (compressed(mask), uncompressed):
+        found = segmentation.mask_of(form, HEIGHT, WIDTH)
+        np.testing.assert_array_equal(found, mask)
+        np.testing.assert_allclose(segmentation.centroid(found), expected)
     # Two overlapping rectangles count once: columns 10 to 50, rows 0 to 10.
     polygons = [[10, 0, 40, 0, 40, 10, 10, 10], [20, 0, 50, 0, 50, 10, 20, 10]]
-    np.testing.assert_allclose(segmentation.mask_centroid(polygons, HEIGHT, WIDTH), (0.3, 0.1))
-    assert segmentation.mask_centroid(None, HEIGHT, WIDTH) is None
-    assert segmentation.mask_centroid([], HEIGHT, WIDTH) is None
+    union = segmentation.mask_of(polygons, HEIGHT, WIDTH)
+    np.testing.assert_allclose(segmentation.centroid(union), (0.3, 0.1))
+    assert segmentation.mask_of(None, HEIGHT, WIDTH) is None
+    assert segmentation.mask_of([], HEIGHT, WIDTH) is None
 
 
 @pytest.mark.parametrize(
@@ -50,4 +53,4 @@ def test_centroids_of_all_three_forms_agree():
 )
 def test_broken_segmentations_are_told(broken):
     with pytest.raises(segmentation.SegmentationError):
-        segmentation.mask_centroid(broken, HEIGHT, WIDTH)
+        segmentation.mask_of(broken, HEIGHT, WIDTH)

@@ -8,7 +8,7 @@ from conftest import baseline_config, tiny_config
 from rgan_tf.config import ConfigError, DiscriminatorsConfig
 from rgan_tf.fingerprints import fingerprint
 from rgan_tf.models.discriminators import ImageDiscriminator, ObjectDiscriminator
-from rgan_tf.training.critics import Critics
+from rgan_tf.training.critics import Critics, Made
 
 AUGMENTED = {"augmentation": ["colour", "translation", "cutout"]}
 
@@ -76,7 +76,7 @@ def test_penalties_are_in_what_the_critics_minimize_and_move_their_weights():
     plain, critics = make_critics(), make_critics(r1=3.0, r2=5.0)
     terms = {}
     for name, each in (("plain", plain), ("penalized", critics)):
-        terms[name] = each.own_terms(batch, each.judge_real(batch), each.judge_made(batch, made))
+        terms[name] = each.own_terms(batch, each.judge_real(batch), each.judge_made(batch, Made(made)))
     assert set(terms["penalized"]) - set(terms["plain"]) == {"r1_img", "r1_obj", "r2_img", "r2_obj"}
     for critic in ("img", "obj"):
         expected = 1.5 * terms["penalized"][f"r1_{critic}"] + 2.5 * terms["penalized"][f"r2_{critic}"]
@@ -102,7 +102,7 @@ def test_leaving_padding_out_changes_no_slope():
 def test_real_and_made_pictures_are_changed_each_in_their_own_way():
     batch = make_batch()
     plain, critics = make_critics(), make_critics(**AUGMENTED)
-    real, (first, second) = critics.judge_real(batch), critics.judge_made(batch, batch["image"], batch["image"])
+    real, (first, second) = critics.judge_real(batch), critics.judge_made(batch, *[Made(batch["image"])] * 2)
     unchanged = plain.judge_real(batch)
     looks = [verdict.image.numpy() for verdict in (unchanged, real, first, second)]
     looks += [verdict.objects.numpy()[:, :3] for verdict in (unchanged, real, first, second)]
@@ -124,7 +124,7 @@ def test_gradients_reach_what_was_made_through_the_change(kind):
     batch, critics = make_batch(), make_critics(kind, **AUGMENTED)
     made = tf.Variable(batch["image"] * 0.5)
     with tf.GradientTape(persistent=True) as tape:
-        real, verdicts = critics.judge_real(batch), critics.judge_made(batch, made)
+        real, verdicts = critics.judge_real(batch), critics.judge_made(batch, Made(made))
         terms = critics.generator_terms(batch, real, verdicts)
     assert list(terms) == ["adv_img", "adv_obj", "ac_obj"]
     for name, term in terms.items():
@@ -133,7 +133,7 @@ def test_gradients_reach_what_was_made_through_the_change(kind):
     # What lies in the hole reaches nobody.
     critics = make_critics(kind, augmentation=["cutout"])
     with tf.GradientTape() as tape:
-        adversarial = critics.generator_terms(batch, real, critics.judge_made(batch, made))["adv_img"]
+        adversarial = critics.generator_terms(batch, real, critics.judge_made(batch, Made(made)))["adv_img"]
     assert 0.03 < (np.abs(tape.gradient(adversarial, made)) == 0).mean() < 0.3
 
 

@@ -90,13 +90,13 @@ def convolved(function, *inputs):
 
 def test_values_follow_the_maps_that_the_models_compute():
     config = tiny_config("generator.canvas_size=8,generator.decoder_widths=[8,8]")
-    batch, data, side = scene_batch(config), config.data, config.patch_bank.patch_size
+    batch, data, bank = scene_batch(config), config.data, config.patch_bank
     model = RetrieveGAN(config, NAMES.num_objects, NAMES.num_predicates)
     patches, image = batch["candidate_patches"][:, :, 0], tf.zeros([1, data.image_size, data.image_size, 3])
     model.generate(batch)
     cases = [
         (
-            blueprint.generator(config.generator, side, data.image_size, data.max_objects, data.max_triples, 16),
+            blueprint.generator(config.generator, bank, data.image_size, data.max_objects, data.max_triples, 16),
             convolved(lambda patches, boxes: model.synthesize(patches, boxes, batch), patches, batch["boxes"]),
         ),
         (
@@ -111,7 +111,7 @@ def test_values_follow_the_maps_that_the_models_compute():
             blueprint.feature_network(config.losses.feature_network, data.image_size),
             convolved(FeatureNetwork(config.losses.feature_network), image),
         ),
-        (blueprint.patch_encoder(config.retrieval.encoder, side), convolved(model.retrieval.embed, patches[0, :1])),
+        (blueprint.patch_encoder(config.retrieval.encoder, bank), convolved(model.retrieval.embed, patches[0, :1])),
     ]
     # A convolution's map is kept again after normalization and activation; the generator keeps what it pastes as well.
     assert [1.9 <= cost.values / maps <= 6.0 for cost, maps in cases] == [True] * len(cases), cases

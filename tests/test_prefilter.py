@@ -101,7 +101,7 @@ def test_unusable_input_is_named(points, queries, k, message):
 def make_bank(rng, patches, categories=3, scenes=12, dim=5):
     # Few distinct values, so that many distances are equal.
     return types.SimpleNamespace(
-        category=rng.integers(1, categories + 1, patches).astype(np.int32),
+        offered=rng.integers(1, categories + 1, patches).astype(np.int32),
         graph_feature=rng.integers(0, 3, (patches, dim)).astype(np.float32),
         scene_index=np.sort(rng.integers(0, scenes, patches)).astype(np.int32),
     )
@@ -110,7 +110,7 @@ def make_bank(rng, patches, categories=3, scenes=12, dim=5):
 def expected_candidates(bank, features, categories, excluded, k):
     table = np.full((len(features), k), -1, np.int32)
     for index in range(len(features)):
-        allowed = np.flatnonzero((bank.category == categories[index]) & (bank.scene_index != excluded[index]))
+        allowed = np.flatnonzero((bank.offered == categories[index]) & (bank.scene_index != excluded[index]))
         chosen = brute_force(features[index : index + 1], bank.graph_feature[allowed], k)[0]
         table[index, chosen >= 0] = allowed[chosen[chosen >= 0]]
     return table
@@ -135,18 +135,18 @@ def test_candidates_of_libraries_keep_category_and_scene_apart_and_are_filled(li
     rng = np.random.default_rng(9)
     patches = 6000
     bank = types.SimpleNamespace(
-        category=rng.choice([1, 2, 3], patches, p=[0.7, 0.29, 0.01]).astype(np.int32),
+        offered=rng.choice([1, 2, 3], patches, p=[0.7, 0.29, 0.01]).astype(np.int32),
         graph_feature=clustered(rng, patches, 24),
         scene_index=np.sort(rng.integers(0, 60, patches)).astype(np.int32),
     )
     asked = rng.choice(patches, 150, replace=False)
-    categories, own = bank.category[asked], bank.scene_index[asked]
+    categories, own = bank.offered[asked], bank.scene_index[asked]
     approximate = SearchSettings(library, query_batch, brute_force_below=1000)
     arguments = (bank, bank.graph_feature[asked], categories, own, 32)
     found = find_candidates(*arguments, approximate, progress=False).rows
     # Every category has more than 32 patches outside every scene.
     assert (found >= 0).all()
-    assert (bank.category[found] == categories[:, None]).all()
+    assert (bank.offered[found] == categories[:, None]).all()
     assert (bank.scene_index[found] != own[:, None]).all()
     assert all(len(set(rows)) == 32 for rows in found)
     exact = find_candidates(*arguments, SearchSettings("exact"), progress=False).rows
@@ -160,11 +160,11 @@ def test_candidates_of_libraries_keep_category_and_scene_apart_and_are_filled(li
 def test_a_training_object_never_finds_itself():
     bank = make_bank(np.random.default_rng(10), 40)
     found = find_candidates(
-        bank, bank.graph_feature, bank.category, bank.scene_index, 8, SearchSettings("exact"), progress=False
+        bank, bank.graph_feature, bank.offered, bank.scene_index, 8, SearchSettings("exact"), progress=False
     ).rows
     assert not (found == np.arange(40)[:, None]).any()
     free = find_candidates(
-        bank, bank.graph_feature, bank.category, np.full(40, -1), 8, SearchSettings("exact"), progress=False
+        bank, bank.graph_feature, bank.offered, np.full(40, -1), 8, SearchSettings("exact"), progress=False
     ).rows
     same = (bank.graph_feature[free[:, 0]] == bank.graph_feature).all(axis=1)
     assert same.all()
@@ -176,19 +176,19 @@ def test_no_candidate_is_of_the_own_group(backend):
     settings = SearchSettings(backend, brute_force_below=0)
     excluded = np.where(np.arange(600) % 5 > 0, groups, -1)
     found = find_candidates(
-        bank, bank.graph_feature, bank.category, excluded, 8, settings, progress=False, bank_groups=groups
+        bank, bank.graph_feature, bank.offered, excluded, 8, settings, progress=False, bank_groups=groups
     ).rows
     for row, own, features in zip(found, excluded, bank.graph_feature):
         assert (row >= 0).all() and own not in groups[row]
         if backend == "exact":
-            others = np.flatnonzero((bank.category == bank.category[row[0]]) & (groups != own))
+            others = np.flatnonzero((bank.offered == bank.offered[row[0]]) & (groups != own))
             distances = np.square(bank.graph_feature[others].astype(np.float64) - features).sum(axis=1)
             np.testing.assert_array_equal(row, others[np.lexsort((others, distances))[:8]])
 
 
 def large_bank(rng, patches=3000, dim=16):
     return types.SimpleNamespace(
-        category=np.ones(patches, np.int32),
+        offered=np.ones(patches, np.int32),
         graph_feature=clustered(rng, patches, dim),
         scene_index=np.arange(patches, dtype=np.int32) // 3,
     )
@@ -245,6 +245,6 @@ def test_unequal_lengths_are_an_error():
 def test_progress_shows_a_rate(capsys, monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     bank = make_bank(np.random.default_rng(12), 30)
-    find_candidates(bank, bank.graph_feature, bank.category, bank.scene_index, 4, SearchSettings("exact"))
+    find_candidates(bank, bank.graph_feature, bank.offered, bank.scene_index, 4, SearchSettings("exact"))
     shown = capsys.readouterr().err
     assert "candidates (exact)" in shown and "30/30" in shown and "query/s" in shown

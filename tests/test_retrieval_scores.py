@@ -9,6 +9,7 @@ import tensorflow as tf
 from conftest import tiny_config
 
 from pipelines.input_pipeline import evaluation_batches, to_device
+from pipelines.own_patches import ground_truth_batches
 from pipelines.patch_bank.bank import PatchBank
 from pipelines.records import NO_STYLE
 from rgan_tf import losses
@@ -20,7 +21,6 @@ from rgan_tf.evaluation.metrics.retrieval_scores import (
     StyleAgreement,
     training_styles,
 )
-from rgan_tf.evaluation.pictures.ground_truth_patches import ground_truth_batches
 from rgan_tf.models.retrieval import RetrievalLayer
 from rgan_tf.training import artifacts
 
@@ -246,7 +246,7 @@ def test_ground_truth_patches_are_the_banks(tiny_workspace):
     table = bank.scene_rows(config.data.max_objects)
     source = artifacts.scene_source(tiny_workspace, config, "train")
     seen = []
-    for batch in ground_truth_batches(source, bank.patch_size, 10).as_numpy_iterator():
+    for batch in ground_truth_batches(source, bank.patch_shape, 10).as_numpy_iterator():
         rows = table[batch["scene_index"]]
         np.testing.assert_array_equal(batch["ground_truth_mask"], rows >= 0)
         np.testing.assert_array_equal(batch["ground_truth_patches"], bank.gather_patches(rows))
@@ -262,7 +262,7 @@ def test_all_scores_of_a_workspace(tiny_workspace):
     model = artifacts.trained_model(tiny_workspace, config, names)
     styles = training_styles(artifacts.scene_source(tiny_workspace, config, "train"))
     scores = GroundTruthRank(), CooccurrenceDistance(reader.bank), StyleAgreement(reader.bank, styles)
-    beside = evaluation_batches(source, 3, reader), ground_truth_batches(source, reader.bank.patch_size, 3)
+    beside = evaluation_batches(source, 3, reader), ground_truth_batches(source, reader.bank.patch_shape, 3)
     for batch, truth in tf.data.Dataset.zip(beside):
         np.testing.assert_array_equal(batch["scene_index"], truth["scene_index"])
         np.testing.assert_array_equal(batch["object_mask"], truth["ground_truth_mask"])

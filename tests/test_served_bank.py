@@ -21,7 +21,8 @@ rows, side = 21845, 64
 patch = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
 column = np.zeros(rows, np.int32)
 bank = types.SimpleNamespace(
-    patch_size=side, category=column + 1, patch_id=column, graph_feature=np.zeros((rows, 1), np.float32),
+    patch_shape=(side, side, 3), offered=column + 1, has_mattes=False, patch_id=column,
+    graph_feature=np.zeros((rows, 1), np.float32),
     image_id=column.astype(str), license=column.astype(str),
     gather_patches=lambda r: np.broadcast_to(patch, (len(r), side, side, 3)).copy(),
 )
@@ -50,9 +51,9 @@ def bank():
     category = random.integers(1, 4, COUNT)
     category[[7, 8]] = 0, 4
     return types.SimpleNamespace(
-        patch_size=SIDE,
-        category=category,
-        removed=category == 0,
+        patch_shape=(SIDE, SIDE, 3),
+        offered=category,
+        has_mattes=False,
         directory="bank",
         patch_id=random.permutation(1000)[:COUNT].astype(np.int64),
         graph_feature=random.normal(size=(COUNT, 4)).astype(np.float32),
@@ -69,27 +70,27 @@ def embed(patches):
 def test_rows_are_sorted_by_category_without_removed_ones(bank):
     rows = exported_rows(bank, None, 0)
     assert 7 not in rows and len(rows) == COUNT - 1
-    keys = [(bank.category[row], row) for row in rows]
+    keys = [(bank.offered[row], row) for row in rows]
     assert keys == sorted(keys)
 
 
 @pytest.mark.parametrize("most", [4, 10, 30])
 def test_large_categories_give_up_patches_first(bank, most):
     rows = exported_rows(bank, most, 0)
-    counts = np.bincount(bank.category[rows], minlength=5)
-    full = np.bincount(bank.category[exported_rows(bank, None, 0)], minlength=5)
+    counts = np.bincount(bank.offered[rows], minlength=5)
+    full = np.bincount(bank.offered[exported_rows(bank, None, 0)], minlength=5)
     assert len(set(rows)) == most == counts.sum() and counts[0] == 0
     assert (counts[1:] >= 1).all()
     # No category has two patches more than one that gave some up.
     gave = counts < full
     assert counts[1:].max() - counts[gave].min() <= 1
     np.testing.assert_array_equal(rows, exported_rows(bank, most, 0))
-    assert (bank.category[rows] == np.sort(bank.category[rows])).all()
+    assert (bank.offered[rows] == np.sort(bank.offered[rows])).all()
 
 
 def test_an_empty_bank_is_refused():
-    bank = types.SimpleNamespace(category=np.zeros(3, int), removed=np.ones(3, bool), directory="somewhere")
-    with pytest.raises(UserError, match="bank in somewhere holds no patch any more"):
+    bank = types.SimpleNamespace(offered=np.zeros(3, int), directory="somewhere")
+    with pytest.raises(UserError, match="bank in somewhere holds no patch for any object"):
         exported_rows(bank, None, 0)
 
 

@@ -222,7 +222,7 @@ def drawers(monkeypatch):
     banks = {"first": np.array([1, 2, 3, 4]), "second": np.array([0, 1, 2, 2, 4])}
     monkeypatch.setattr(study_sets, "shared_scenes", lambda _: kinds * 8)
     monkeypatch.setattr(artifacts, "vocabulary", lambda _: names)
-    monkeypatch.setattr(artifacts, "open_bank", lambda w: types.SimpleNamespace(category=banks[w.root]))
+    monkeypatch.setattr(artifacts, "open_bank", lambda w: types.SimpleNamespace(offered=banks[w.root]))
     monkeypatch.setattr(scene_generator, "load", lambda root: Drawer(["first", "second"].index(root) + 1))
     return study_sets, workspaces, kinds * 8
 

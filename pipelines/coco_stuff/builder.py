@@ -7,9 +7,10 @@ import json
 from collections import Counter
 from typing import Any, Optional
 
+import numpy as np
 import tensorflow_datasets as tfds
 
-from pipelines import photographs, records
+from pipelines import mattes, photographs, records
 from pipelines.coco_stuff import protocol, segmentation
 from pipelines.coco_stuff.scene import Scene, SceneObject
 from pipelines.records import SourceError
@@ -34,7 +35,7 @@ class CocoStuffConfig(tfds.core.BuilderConfig):
 
     `validation_images` is how many of val2017's scenes, in file order, make the validation split; the rest is the test
     split. Scenes are counted after the protocol chose them, before pictures are read. `group_separator` ends the part
-    of a picture's name that its group shares; "" records no groups.
+    of a picture's name that its group shares; "" records no groups. `mattes` records which pixels are an object's.
     """
 
     name: str = ""
@@ -45,11 +46,13 @@ class CocoStuffConfig(tfds.core.BuilderConfig):
     min_objects: int = 3
     max_objects: int = 8
     group_separator: str = ""
+    mattes: bool = False
 
     def __post_init__(self):
         """Derives the name."""
         settings = (self.source_dir, self.validation_images, self.require_stuff, float(self.min_object_area))
         settings += (self.group_separator,) if self.group_separator else ()
+        settings += ("mattes",) if self.mattes else ()
         digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
         self.name = f"{self.min_objects}to{self.max_objects}_objects_{digest}"
 
@@ -64,7 +67,9 @@ class CocoStuff(PhotographBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="COCO 2017 photos, things and stuff together, 3 to 8 objects an image.",
-            features=records.features(with_group=bool(self.builder_config.group_separator)),
+            features=records.features(
+                with_group=bool(self.builder_config.group_separator), with_mattes=self.builder_config.mattes
+            ),
             metadata=records.metadata(),
             homepage="https://cocodataset.org",
             disable_shuffling=True,
@@ -87,7 +92,7 @@ class CocoStuff(PhotographBuilder):
         self._check_splits(scenes, len(val.scenes))
         ids = {name: index for index, name in enumerate(names, start=1)}
         sources = photographs.state_of(root / "annotations" / name for name in protocol.FILES)
-        to_record = functools.partial(_to_record, ids=ids, group_separator=config.group_separator)
+        to_record = functools.partial(_to_record, ids=ids, config=config)
         return {split: self._photographs(split, scenes[split], _examine, to_record, sources) for split in scenes}
 
     def _check_splits(self, scenes: dict[str, list[Scene]], in_val: int) -> None:
@@ -113,12 +118,13 @@ def _examine(scene: Scene) -> photographs.Finding:
     return photographs.Finding(True, tuple(filter(None, problems)), centroids)
 
 
-def _to_record(scene: Scene, finding: photographs.Finding, ids: dict[str, int], group_separator: str) -> dict:
-    objects = [
-        {"category": ids[item.category], "box": item.box, "centroid": centroid}
-        for item, centroid in zip(scene.objects, finding.centroids)
-    ]
-    group = {records.GROUP: scene.path.name.partition(group_separator)[0]} if group_separator else {}
+def _to_record(scene: Scene, finding: photographs.Finding, ids: dict[str, int], config: CocoStuffConfig) -> dict:
+    objects = []
+    for item, centroid in zip(scene.objects, finding.centroids):
+        matte = {records.MATTE: _matte(item, scene)} if config.mattes else {}
+        objects.append({"category": ids[item.category], "box": item.box, "centroid": centroid, **matte})
+    separator = config.group_separator
+    group = {records.GROUP: scene.path.name.partition(separator)[0]} if separator else {}
     return {
         "image": scene.path.read_bytes(),
         "image_id": scene.image_id,
@@ -133,7 +139,16 @@ def _centroid(item: SceneObject, scene: Scene) -> tuple[tuple[float, float], Opt
     """Centroid of the object's mask, or the centre of its box where there is no usable mask, and why."""
     centre = ((item.box[0] + item.box[2]) / 2, (item.box[1] + item.box[3]) / 2)
     try:
-        centroid = segmentation.mask_centroid(json.loads(item.segmentation), scene.height, scene.width)
+        mask = segmentation.mask_of(json.loads(item.segmentation), scene.height, scene.width)
     except segmentation.SegmentationError:
         return centre, MALFORMED_SEGMENTATION
-    return (centre, NO_SEGMENTATION) if centroid is None else (centroid, None)
+    return (centre, NO_SEGMENTATION) if mask is None else (segmentation.centroid(mask), None)
+
+
+def _matte(item: SceneObject, scene: Scene) -> bytes:
+    """What the object covers of its box; `mattes.NONE` where there is no usable mask, which `_examine` has counted."""
+    try:
+        mask = segmentation.mask_of(json.loads(item.segmentation), scene.height, scene.width)
+    except segmentation.SegmentationError:
+        mask = None
+    return mattes.NONE if mask is None else mattes.encode(255 * mask.astype(np.uint8), item.box)

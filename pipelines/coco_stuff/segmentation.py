@@ -1,4 +1,4 @@
-"""Centroids of COCO segmentations."""
+"""Masks of COCO segmentations, and their centroids."""
 
 import math
 from typing import Any, Optional
@@ -11,8 +11,8 @@ class SegmentationError(ValueError):
     """A segmentation that is none of COCO's three forms, or that does not fit its image."""
 
 
-def mask_centroid(segmentation: Any, height: int, width: int) -> Optional[tuple[float, float]]:
-    """Mean position of a mask's pixels.
+def mask_of(segmentation: Any, height: int, width: int) -> Optional[np.ndarray]:
+    """The pixels that an object covers.
 
     Args:
       segmentation: a list of polygons [x0, y0, x1, y1, ...] in pixels, or a run-length encoding
@@ -21,22 +21,25 @@ def mask_centroid(segmentation: Any, height: int, width: int) -> Optional[tuple[
       width: of the image, in pixels.
 
     Returns:
-      (x, y) in fractions of the image, or None where there is no segmentation.
+      [height, width] of 0 and 1, or None where there is no segmentation.
 
     Raises:
       SegmentationError: the segmentation is malformed, or covers no pixel of the image.
     """
     if not segmentation:
         return None
-    mask = (
-        _polygon_mask(segmentation, height, width)
-        if isinstance(segmentation, list)
-        else (_run_length_mask(segmentation, height, width))
-    )
+    rasterize = _polygon_mask if isinstance(segmentation, list) else _run_length_mask
+    mask = rasterize(segmentation, height, width)
+    if not mask.any():
+        raise SegmentationError("covers no pixel")
+    return mask
+
+
+def centroid(mask: np.ndarray) -> tuple[float, float]:
+    """Mean position (x, y) of a mask's pixels, of which there are some, in fractions of the image."""
+    height, width = mask.shape
     columns, rows = mask.sum(axis=0, dtype=np.float64), mask.sum(axis=1, dtype=np.float64)
     area = columns.sum()
-    if area == 0:
-        raise SegmentationError("covers no pixel")
     x = (columns * (np.arange(width) + 0.5)).sum() / (area * width)
     y = (rows * (np.arange(height) + 0.5)).sum() / (area * height)
     return float(x), float(y)

@@ -10,7 +10,9 @@ A bank is a directory of .npy arrays with one row a patch, and `bank.json`, whic
 writer nor the reader ever holds the patches in memory (paper section 3.2). Co-occurrence embeddings, one row a patch
 too, are another stage's.
 
-    patches        uint8   [M, h, w, 3]  crops of the original pictures
+    patches        uint8   [M, h, w, C]  crops of the original pictures; C is 3, or 4 with mattes: the fourth channel is
+                                         255 where a pixel is all the object's, and 0 where it is not
+    coverage       float32 [M]           with mattes alone: the share of the patch that is the object's
     patch_crc32    uint32  [M]           CRC-32 of the patch's bytes
     category       int32   [M]           object category id, at least 1; 0 where the patch was removed
     graph_feature  float32 [M, D_g]      the object's feature under the scene graph encoder

@@ -92,7 +92,7 @@ class PatchBank:
     """A finished bank.
 
     The small arrays that the package names are attributes, memory-mapped; patches and co-occurrence embeddings
-    are gathered by row.
+    are gathered by row. `patch_shape` is (h, w, C).
     """
 
     def __init__(self, directory, cooccurrence_path=None):
@@ -102,8 +102,11 @@ class PatchBank:
         self.num_scenes = manifest["scenes"]
         self.patch_size = manifest["patch_size"]
         self.next_patch_id = manifest["next_patch_id"]
+        self.patch_shape = (self.patch_size, self.patch_size, manifest["channels"])
         self._patches = self._open_patches(manifest["patches"])
         self.category = self._column("category")
+        self._min_coverage = manifest["min_coverage"]
+        self._coverage = self._column("coverage") if self.has_mattes else None
         self.graph_feature = self._column("graph_feature")
         self.patch_id = self._column("patch_id")
         self.scene_index = self._column("scene_index")
@@ -148,7 +151,10 @@ class PatchBank:
                 raise PatchBankError(
                     f"{path} has format {manifest['format']}; this version reads {FORMAT_VERSION}. Rebuild it."
                 )
-            return {name: int(manifest[name]) for name in ("patches", "scenes", "patch_size", "next_patch_id")}
+            counts = {name: int(manifest[name]) for name in ("patches", "scenes", "patch_size", "next_patch_id")}
+            # Banks of before there were mattes say nothing of them.
+            channels, least = int(manifest.get("channels", 3)), float(manifest.get("min_coverage", 0.0))
+            return {**counts, "channels": channels, "min_coverage": least}
         except PatchBankError:
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -165,7 +171,7 @@ class PatchBank:
         return column
 
     def _open_patches(self, count):
-        rows, shape = StoredRows(self.directory / "patches.npy"), (count, self.patch_size, self.patch_size, 3)
+        rows, shape = StoredRows(self.directory / "patches.npy"), (count, *self.patch_shape)
         if rows.shape != shape or rows.dtype != np.uint8:
             found = f"{rows.dtype}{list(rows.shape)}"
             raise damaged(self.directory, f"{self.directory / 'patches.npy'} holds {found}, not uint8{list(shape)}")
@@ -179,6 +185,20 @@ class PatchBank:
     def removed(self):
         """bool [M], the tombstones of removed patches; read anew, so that a removal shows in a bank that is open."""
         return np.asarray(self.category) == REMOVED_CATEGORY
+
+    @property
+    def has_mattes(self):
+        """Whether patches say what of them is the object's, by a fourth channel."""
+        return self.patch_shape[-1] == 4
+
+    @property
+    def offered(self):
+        """int32 [M], the category for whose objects a patch may be a candidate; `REMOVED_CATEGORY` where for none, as
+        it was removed or too little of it is the object's (`patch_bank.min_coverage`)."""
+        category = np.asarray(self.category)
+        if self._coverage is None:
+            return category
+        return np.where(np.asarray(self._coverage) >= self._min_coverage, category, REMOVED_CATEGORY)
 
     def row_of(self, patch_id):
         """The row, int, of a patch by its id.
@@ -199,7 +219,7 @@ class PatchBank:
         return int(found[0])
 
     def gather_patches(self, rows):
-        """Patches uint8 [..., h, w, 3] of int rows [...]; zeros for row -1. Only the result is held in memory.
+        """Patches uint8 [..., h, w, C] of int rows [...]; zeros for row -1. Only the result is held in memory.
 
         Raises:
           PatchBankError: a patch is not what was written.
@@ -221,7 +241,7 @@ class PatchBank:
 
         Args:
           rows: to compare.
-          patches: uint8 [n, h, w, 3], their patches, where they were read already.
+          patches: uint8 [n, h, w, C], their patches, where they were read already.
         """
         patches = self._patches.gather(rows) if patches is None else patches
         found = np.array([zlib.crc32(patch.data) for patch in patches], np.uint32)

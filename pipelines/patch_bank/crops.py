@@ -20,15 +20,16 @@ from pipelines.scene_builder import SceneBuilder
 
 @dataclasses.dataclass(eq=False)
 class PatchCropsConfig(tfds.core.BuilderConfig):
-    """Whose objects are cut out, and the side of a patch in pixels; `name` follows from them."""
+    """Whose objects are cut out, the side of a patch in pixels, and whether with mattes; `name` follows from them."""
 
     name: str = ""
     source: SceneSource = None
     patch_size: int = 32
+    mattes: bool = False
 
     def __post_init__(self):
         """Derives the name."""
-        self.name = f"{self.source.split}_{self.patch_size}px"
+        self.name = f"{self.source.split}_{self.patch_size}px{'_mattes' if self.mattes else ''}"
 
 
 class PatchCrops(SceneBuilder, skip_registration=True):
@@ -38,14 +39,14 @@ class PatchCrops(SceneBuilder, skip_registration=True):
     RELEASE_NOTES = {"1.0.0": "First version."}
 
     def _info(self) -> tfds.core.DatasetInfo:
-        side = self.builder_config.patch_size
+        side, channels = self.builder_config.patch_size, 4 if self.builder_config.mattes else 3
         features = {
             "image_id": tfds.features.Text(),
             "license": tfds.features.Text(),
             "category": tfds.features.Tensor(shape=(None,), dtype=tf.int64),
             "boxes": tfds.features.Tensor(shape=(None, 4), dtype=tf.float32),
             "patches": tfds.features.Tensor(
-                shape=(None, side, side, 3), dtype=tf.uint8, encoding=tfds.features.Encoding.BYTES
+                shape=(None, side, side, channels), dtype=tf.uint8, encoding=tfds.features.Encoding.BYTES
             ),
         }
         return tfds.core.DatasetInfo(
@@ -56,20 +57,21 @@ class PatchCrops(SceneBuilder, skip_registration=True):
         return {self.builder_config.source.split: self._generate_examples()}
 
     def _generate_examples(self):
-        source = self.builder_config.source
+        config = self.builder_config
+        source = config.source
         parts, start = [], 0
         for length in source.builder.info.splits[source.split].shard_lengths:
             parts.append((start, start + length))
             start += length
-        make = functools.partial(_cut_part, source, self.builder_config.patch_size)
+        make = functools.partial(_cut_part, source, config.patch_size, config.mattes)
         return self._on_beam(source.split, source.size, parts, make)
 
 
-def _cut_part(source: SceneSource, patch_size: int, part: tuple[int, int]) -> Iterator[on_beam.Made]:
+def _cut_part(source: SceneSource, patch_size: int, with_mattes: bool, part: tuple[int, int]) -> Iterator[on_beam.Made]:
     """Runs on Beam's machines: the scenes of one file, cut."""
     stride, (start, stop) = photographs.key_stride(source.size), part
     for number, scene in enumerate(whole_scenes(source, start, stop).as_numpy_iterator(), start):
-        yield on_beam.Made((number * stride, cut_scene(number, scene, patch_size)._asdict()))
+        yield on_beam.Made((number * stride, cut_scene(number, scene, patch_size, with_mattes)._asdict()))
 
 
 def read(crops: PatchCrops, start: int) -> Iterator[CutScene]:

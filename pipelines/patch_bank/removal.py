@@ -132,7 +132,7 @@ def erase_from_bank(directory, root) -> list[str]:
     erased = bank.removed | matching
     here = {_line(bank, row)[1:] for row in np.flatnonzero(matching)}
     elsewhere = [str(line.patch_id) for line in ledger if line[1:] not in here]
-    for name in _ERASED:
+    for name in (*_ERASED, *(["coverage"] if bank.has_mattes else [])):
         _zero_rows(pathlib.Path(directory) / f"{name}.npy", erased)
     report = [f"{erased.sum()} patches of the bank stay removed; {LEDGER} names {len(ledger)}."]
     if elsewhere:

@@ -32,7 +32,7 @@ class PatchBankWriter:
     `scenes` tells how many there are already.
     """
 
-    def __init__(self, directory, count, patch_size, graph_feature_dim):
+    def __init__(self, directory, count, patch_size, graph_feature_dim, mattes=False, min_coverage=0.0):
         """Starts the arrays, or goes on with them.
 
         Args:
@@ -40,6 +40,8 @@ class PatchBankWriter:
           count: number of patches (objects of all scenes) that will be added.
           patch_size: side of a patch in pixels.
           graph_feature_dim: D_g.
+          mattes: whether patches have a fourth channel, which says what is the object's.
+          min_coverage: share of a patch that must be the object's for it to be a candidate.
         """
         if count < 1 or patch_size < 1 or graph_feature_dim < 1:
             raise PatchBankError(
@@ -50,8 +52,9 @@ class PatchBankWriter:
         self._directory.mkdir(parents=True, exist_ok=True)
         (self._directory / MANIFEST).unlink(missing_ok=True)
         self._count, self._patch_size, self._graph_feature_dim = count, patch_size, graph_feature_dim
+        self._mattes, self._min_coverage = mattes, min_coverage
         columns = {
-            "patches": (np.uint8, (count, patch_size, patch_size, 3)),
+            "patches": (np.uint8, (count, patch_size, patch_size, 4 if mattes else 3)),
             "patch_crc32": (np.uint32, (count,)),
             "category": (np.int32, (count,)),
             "graph_feature": (np.float32, (count, graph_feature_dim)),
@@ -59,6 +62,7 @@ class PatchBankWriter:
             "scene_index": (np.int32, (count,)),
             "object_index": (np.int32, (count,)),
             "box": (np.float32, (count, 4)),
+            **({"coverage": (np.float32, (count,))} if mattes else {}),
         }
         self._paths = {name: self._directory / f"{name}.npy" for name in columns}
         self._paths[_SOURCES] = self._directory / _SOURCES
@@ -97,7 +101,7 @@ class PatchBankWriter:
 
     @property
     def _bank(self):
-        return [self._count, self._patch_size, self._graph_feature_dim]
+        return [self._count, self._patch_size, self._graph_feature_dim, *([self._min_coverage] if self._mattes else [])]
 
     def _start(self, name, dtype, shape):
         file = open(self._directory / f"{name}.npy", "wb")
@@ -141,6 +145,8 @@ class PatchBankWriter:
         self._append("scene_index", np.full(number, self.scenes, np.int32))
         self._append("object_index", np.arange(number, dtype=np.int32))
         self._append("box", cut.boxes)
+        if self._mattes:
+            self._append("coverage", np.mean(cut.patches[..., 3], axis=(1, 2), dtype=np.float32) / np.float32(255))
         self._rows += number
         source = (cut.image_id, cut.license, number)
         self._files[_SOURCES].write(f"{json.dumps(source)}\n".encode())
@@ -165,6 +171,7 @@ class PatchBankWriter:
             "patch_size": self._patch_size,
             "graph_feature_dim": self._graph_feature_dim,
             "next_patch_id": self._count,
+            **({"channels": 4, "min_coverage": self._min_coverage} if self._mattes else {}),
         }
         (self._directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         for name in (_SAVED, _SOURCES):
@@ -211,20 +218,24 @@ def build(
     graph_feature_dim,
     save_every=1024,
     progress=True,
+    mattes=False,
+    min_coverage=0.0,
 ):
     """Writes a whole bank, or the rest of one that an earlier run began in the same folder, and opens it.
 
     Args:
       cuts_from: called with a number of scenes; gives the pairs (cut scene, graph features) that come after so many:
         of `cropping.cut_in_threads`, or crops that were made before.
-      directory: as of PatchBankWriter, like the next three.
+      directory: as of PatchBankWriter, like the next three and the last two.
       count: number of patches.
       patch_size: side of a patch in pixels.
       graph_feature_dim: D_g.
       save_every: scenes after which what is there is saved.
       progress: whether a bar is shown.
+      mattes: as of PatchBankWriter.
+      min_coverage: as of PatchBankWriter.
     """
-    with PatchBankWriter(directory, count, patch_size, graph_feature_dim) as writer:
+    with PatchBankWriter(directory, count, patch_size, graph_feature_dim, mattes, min_coverage) as writer:
         with progress_bar(
             total=count, initial=writer.patches, unit="patch", desc="patch bank", disable=not progress
         ) as bar:

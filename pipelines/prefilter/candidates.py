@@ -83,7 +83,7 @@ def find_candidates(
     """Ranks bank patches for every query object.
 
     Args:
-      bank: a `PatchBank`, or anything with its `category` [M], `graph_feature` [M, D_g] and `scene_index` [M].
+      bank: a `PatchBank`, or anything with its `offered` [M], `graph_feature` [M, D_g] and `scene_index` [M].
       query_features: float32 [Q, D_g], the objects' graph features.
       query_categories: int [Q]; an object whose category has no patch gets no candidate.
       excluded_group: int [Q], the group whose patches the query must not be given; -1 for none.
@@ -107,7 +107,7 @@ def find_candidates(
             f"{len(excluded_group)} excluded groups; give one of each for a query."
         )
     candidates = np.full((len(query_categories), k_max), -1, np.int32)
-    bank_categories, searches = np.asarray(bank.category), []
+    bank_categories, searches = np.asarray(bank.offered), []
     desc = f"candidates ({settings.backend})"
     with progress_bar(total=len(candidates), unit="query", desc=desc, disable=not progress) as bar:
         for category in np.unique(query_categories):

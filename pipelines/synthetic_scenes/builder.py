@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from pipelines import on_beam, records
+from pipelines import mattes, on_beam, records
 from pipelines.scene_builder import SceneBuilder
 from pipelines.synthetic_scenes.layout import CATEGORIES
 from pipelines.synthetic_scenes.scene import draw_scene
@@ -26,7 +26,7 @@ def _default_scenes() -> dict[str, int]:
 
 @dataclasses.dataclass(eq=False)
 class SyntheticScenesConfig(tfds.core.BuilderConfig):
-    """How many scenes each split gets, and how they are drawn; `name` follows from it."""
+    """How many scenes each split gets, how they are drawn, and whether mattes are recorded; `name` follows from it."""
 
     name: str = ""
     scenes: dict[str, int] = dataclasses.field(default_factory=_default_scenes)
@@ -35,6 +35,7 @@ class SyntheticScenesConfig(tfds.core.BuilderConfig):
     min_objects: int = 3
     max_objects: int = 8
     seed: int = 0
+    mattes: bool = False
 
     def __post_init__(self):
         """Derives the name.
@@ -47,7 +48,7 @@ class SyntheticScenesConfig(tfds.core.BuilderConfig):
                 f"synthetic_scenes needs at least one scene in each of {', '.join(_SPLITS)}: {self.scenes}."
             )
         counts = [self.scenes[split] for split in _SPLITS]
-        settings = (*counts, float(self.min_object_area), self.seed)
+        settings = (*counts, float(self.min_object_area), self.seed, *(("mattes",) if self.mattes else ()))
         digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
         self.name = f"{self.image_size}px_{self.min_objects}to{self.max_objects}_objects_{digest}"
 
@@ -62,7 +63,7 @@ class SyntheticScenes(SceneBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="Drawn landscapes of 3 to 8 objects that share one of six hidden styles.",
-            features=records.features(),
+            features=records.features(with_mattes=self.builder_config.mattes),
             metadata=records.metadata(CATEGORIES, STYLE_NAMES),
             disable_shuffling=True,
         )
@@ -92,13 +93,16 @@ def _draw(config: SyntheticScenesConfig, split: str, index: int) -> dict:
     rng = np.random.default_rng([config.seed, _SPLITS.index(split), index])
     scene = draw_scene(rng, config.image_size, config.min_object_area, config.min_objects, config.max_objects)
     ids = {name: index for index, name in enumerate(CATEGORIES, start=1)}
-    objects = zip(scene.categories, scene.boxes, scene.centroids)
+    objects = []
+    for name, box, at, mask in zip(scene.categories, scene.boxes, scene.centroids, scene.masks):
+        matte = {records.MATTE: mattes.encode(mask, box)} if config.mattes else {}
+        objects.append({"category": ids[name], "box": box, "centroid": at, **matte})
     return {
         "image": _png(scene.image),
         "image_id": f"{split}_{index:06d}",
         "license": "",
         "style": scene.style,
-        "objects": [{"category": ids[name], "box": box, "centroid": at} for name, box, at in objects],
+        "objects": objects,
     }
 
 

@@ -26,7 +26,7 @@ class SyntheticScene:
     """A picture [size, size, 3] uint8 and its objects, back to front.
 
     `boxes` [n, 4] and `centroids` [n, 2] float32 are those of the pixels that show each object, in [0, 1]; `style` is
-    the index of its hidden style.
+    the index of its hidden style; `masks` [n, size, size] uint8 say what share of a pixel shows an object, 255 for all.
     """
 
     image: np.ndarray
@@ -34,6 +34,7 @@ class SyntheticScene:
     categories: tuple[str, ...]
     boxes: np.ndarray
     centroids: np.ndarray
+    masks: np.ndarray
 
 
 def draw_scene(
@@ -68,7 +69,8 @@ def draw_scene(
         geometry = _geometry(canvas, layout, min_object_area)
         if geometry is not None:
             categories = tuple(item.category for item in layout.items)
-            return SyntheticScene(canvas.picture(image_size), style_index, categories, *geometry)
+            masks = np.stack([canvas.share(owner, image_size) for owner in range(len(categories))])
+            return SyntheticScene(canvas.picture(image_size), style_index, categories, *geometry, masks)
     raise ConfigError(
         f"No scene of {min_objects} to {max_objects} objects, each box above {min_object_area} of the picture, was "
         f"found in {_ATTEMPTS} draws; lower data.min_object_area or data.min_objects."

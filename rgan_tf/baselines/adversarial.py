@@ -9,19 +9,19 @@ from pipelines.input_pipeline import to_device
 from rgan_tf import config as config_lib
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.models.projected_discriminator import make_image_discriminator
-from rgan_tf.training.critics import Critics, adversarial_gradients
+from rgan_tf.training.critics import Critics, Made, adversarial_gradients
 from rgan_tf.training.loop import OptimizedModel, StageTrainer, Terms
 
 
 class Losses(NamedTuple):
     """Of a batch.
 
-    terms: of the generator beside the critics', raw, by the names of their weights in `baseline`. made: pictures that
-    it drew, of which the critics' losses are averaged. monitors: what is watched but not optimized.
+    terms: of the generator beside the critics', raw, by the names of their weights in `baseline`. made: what it drew,
+    of which the critics' losses are averaged. monitors: what is watched but not optimized.
     """
 
     terms: Terms
-    made: list[tf.Tensor]
+    made: list[Made]
     monitors: Terms
 
 
@@ -42,8 +42,7 @@ class AdversarialTrainer(StageTrainer):
     def build(self, batch: dict[str, tf.Tensor]) -> None:
         """Creates all variables by one pass over a batch, and the optimizers."""
         batch = to_device(batch)
-        (picture, *_) = self.losses(batch).made
-        self._critics.image(picture), self._critics.objects(picture, batch["boxes"])
+        self._critics.build(batch, self.losses(batch).made[0])
         generator = OptimizedModel.create((self.model,), self._config.training.optimizer)
         optimized = {"generator": generator, **self._critics.optimized()}
         super().__init__(optimized, self._config.runtime, self._config.training.batch_size)

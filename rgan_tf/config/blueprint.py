@@ -5,6 +5,7 @@ them against models that were built). Values are the elements of the maps that t
 them; what is as small as a vector, and what the tape lets go again, is left out.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from rgan_tf.config.fields import (
     FeatureNetworkConfig,
     GeneratorConfig,
     GraphEncoderConfig,
+    PatchBankConfig,
     PatchEncoderConfig,
 )
 
@@ -59,9 +61,10 @@ def _residual(filters: int, side: int, normalization: str = "none") -> Cost:
     return total([*[_block(3, filters, filters, side, normalization)] * 2, Cost(0, filters * side * side)])
 
 
-def patch_encoder(config: PatchEncoderConfig, patch_size: int) -> Cost:
+def patch_encoder(config: PatchEncoderConfig, bank: PatchBankConfig) -> Cost:
     """PatchEncoder, for one patch."""
-    parts, inputs, side, width = [Cost(0, 3 * patch_size**2)], 3, patch_size, config.width
+    side, _, inputs = bank.patch_shape
+    parts, width = [Cost(0, inputs * side**2)], config.width
     for level in range(3):
         side = -(-side // 2)
         parts.append(_block(3, inputs, width * 2**level, side))
@@ -90,19 +93,27 @@ def graph_encoder(config: GraphEncoderConfig, nodes: int, triples: int, num_obje
 def retrieval(config: ExperimentConfig) -> Cost:
     """RetrievalLayer in training, for one scene: E_p on candidates and own patches, then the rounds of Algorithm 1."""
     objects, candidates = config.data.max_objects, config.candidates.k_train
-    encoder = patch_encoder(config.retrieval.encoder, config.patch_bank.patch_size)
+    encoder = patch_encoder(config.retrieval.encoder, config.patch_bank)
     slots, depth = objects * candidates, config.retrieval.encoder.feature_dim
     rounds = Cost(0, objects * slots * (2 * depth + 10))
-    chosen = Cost(0, objects * config.patch_bank.patch_size**2 * 3)
+    chosen = Cost(0, objects * math.prod(config.patch_bank.patch_shape))
     return total([encoder.times(slots + objects), rounds, chosen])
 
 
-def generator(config: GeneratorConfig, patch_size: int, image_size: int, nodes: int, triples: int, depth: int) -> Cost:
+def generator(
+    config: GeneratorConfig, bank: PatchBankConfig, image_size: int, nodes: int, triples: int, depth: int
+) -> Cost:
     """Generator, for one scene; `depth` is the length of a graph feature."""
+    patch_size, _, inputs = bank.patch_shape
     width, side, canvas, channels = config.crop_width, config.crop_size, config.canvas_size, config.canvas_width
     count = sizes.crop_halvings(patch_size, side)
     stem = width if count == 0 else width // 2
-    crops = [_block(3, 3, stem, patch_size), _dense(depth, width), _residual(width, side), Cost(0, width * side**2)]
+    crops = [
+        _block(3, inputs, stem, patch_size),
+        _dense(depth, width),
+        _residual(width, side),
+        Cost(0, width * side**2),
+    ]
     crops += [_block(3, stem if i == 0 else width, width, patch_size >> (i + 1)) for i in range(count)]
     refiner = [
         total([_conv(3, width, width, side), _conv(3, width, width, side, bias=False)]).times(nodes),
@@ -115,7 +126,7 @@ def generator(config: GeneratorConfig, patch_size: int, image_size: int, nodes: 
     fuser = [
         total([_conv(1, width, _KEY_DIM, side), _conv(1, width, 1, side)]).times(nodes),
         _conv(1, width, _KEY_DIM, canvas),
-        total([_block(3, 3, _MATTE_WIDTH, patch_size), _conv(3, _MATTE_WIDTH, 1, patch_size)]).times(nodes),
+        total([_block(3, inputs, _MATTE_WIDTH, patch_size), _conv(3, _MATTE_WIDTH, 1, patch_size)]).times(nodes),
         # Background, its logit, two weights of the layout; maps on the canvas, colours and weights on the image.
         Cost(width + 3, nodes * (2 * (width + _KEY_DIM) * canvas**2 + _FUSER_MAPS * image_size**2)),
     ]
@@ -151,12 +162,13 @@ def image_discriminator(config: DiscriminatorsConfig, image_size: int) -> Cost:
     return total([*parts, _conv(4, channels, 1, side)])
 
 
-def object_discriminator(config: DiscriminatorsConfig, num_objects: int) -> Cost:
-    """ObjectDiscriminator, for one object; `num_objects` are the category ids, the reserved one included."""
+def object_discriminator(config: DiscriminatorsConfig, num_objects: int, inputs: int = 3) -> Cost:
+    """ObjectDiscriminator, for one object; `num_objects` are the category ids, the reserved one included, and `inputs`
+    the channels of a crop."""
     size = config.object_crop_size
     parts, channels, _ = _trunk(config.object_width, config.object_layers, size, config.normalization)
     heads = [_dense(channels, 4 * config.object_width), _dense(4 * config.object_width, 1 + num_objects)]
-    return total([Cost(0, 3 * size**2), *parts, *heads])
+    return total([Cost(0, inputs * size**2), *parts, *heads])
 
 
 def feature_network(config: FeatureNetworkConfig, size: int) -> Cost:

@@ -38,6 +38,7 @@ def validate(config: ExperimentConfig) -> None:
         bounds.check(field, value, bound)
     _check_seeds(config)
     _check_data(config.data)
+    _check_patch_bank(config)
     _check_generator(config)
     _check_discriminators(config)
     _check_losses(config)
@@ -109,6 +110,18 @@ def _check_data(data: DataConfig) -> None:
             f"data.min_objects is {data.min_objects} and data.max_objects {data.max_objects}; synthetic_scenes draws "
             f"{fewest} to {most} objects, so let the two admit one of these numbers."
         )
+
+
+def _check_patch_bank(config: ExperimentConfig) -> None:
+    bank, data = config.patch_bank, config.data
+    if bank.mattes and not data.mattes:
+        raise ConfigError("patch_bank.mattes is true, and records keep no mattes; set data.mattes to true as well.")
+    if bank.min_coverage > 0 and not bank.mattes:
+        raise ConfigError(
+            f"patch_bank.min_coverage is {bank.min_coverage}; it asks for mattes, so set patch_bank.mattes to true."
+        )
+    if data.mattes and data.builder == "visual_genome":
+        raise ConfigError("data.mattes is true, and visual_genome says of no object what it covers; set it to false.")
 
 
 def _check_visual_genome(data: DataConfig) -> None:

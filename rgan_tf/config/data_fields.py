@@ -46,6 +46,8 @@ class DataConfig(hyperparams.Config):
     # a group of 0001TP_006690.jpg and 0001TP_006720.jpg. No object is given a candidate of its own group then, whatever
     # its split. "": a picture is a group of its own.
     group_separator: Annotated[str, Text("what ends the part of a picture's name that its group shares")] = ""
+    # synthetic_scenes and coco_stuff: records keep which pixels of its box are an object's, for patch_bank.mattes.
+    mattes: kinds.Switch = False
     # An object's box must cover more than this share of the image (sg2im: 0.02); visual_genome has bounds of its own.
     min_object_area: Annotated[float, Number(0.0, 0.99)] = 0.02
     # synthetic_scenes: of the numbers between these two it draws 3 to 14.

@@ -1,5 +1,6 @@
 """How much memory and disk an experiment takes, estimated from its configuration before anything is made."""
 
+import math
 from typing import NamedTuple, Optional
 
 from rgan_tf.config import blueprint
@@ -76,10 +77,10 @@ def estimate_memory(config: ExperimentConfig, replicas: int = 1) -> MemoryEstima
       trainings with batches of 8 to 32 of configs/demo.yaml and of 2 to 8 of configs/coco_stuff.yaml, and for
       co-occurrence batches of 32 and 64 of both. On GPUs nothing was measured.
     """
-    data, side, depth = config.data, config.patch_bank.patch_size, config.graph_encoder.embedding_dim
+    data, depth = config.data, config.graph_encoder.embedding_dim
     scenes = _scenes(config)
     embedding = config.cooccurrence.encoder.feature_dim
-    per_patch = 3 * side**2 + _FLOAT * (depth + embedding) + _ROW_BYTES
+    per_patch = math.prod(config.patch_bank.patch_shape) + _FLOAT * (depth + embedding) + _ROW_BYTES
     record = int(_PNG_BYTES * data.image_size**2) + _RECORD_BYTES
     slots = None if scenes is None else scenes * data.max_objects
     candidates = None if slots is None else slots * config.candidates.k_max * _FLOAT
@@ -102,20 +103,21 @@ def count_parameters(config: ExperimentConfig, num_objects: int, num_predicates:
 
 def _costs(config: ExperimentConfig, num_objects: int, num_predicates: int) -> dict[str, blueprint.Cost]:
     """Of every model, for one scene in training."""
-    data, side, depth = config.data, config.patch_bank.patch_size, config.graph_encoder.embedding_dim
+    data, bank, depth = config.data, config.patch_bank, config.graph_encoder.embedding_dim
     nodes, triples, critics = data.max_objects, data.max_triples, config.discriminators
     graph = blueprint.graph_encoder(config.graph_encoder, nodes, triples, num_objects, num_predicates)
     # Two pictures of a scene are made, from retrieved and from own patches.
-    generator = blueprint.generator(config.generator, side, data.image_size, nodes, triples, depth).times(2)
+    generator = blueprint.generator(config.generator, bank, data.image_size, nodes, triples, depth).times(2)
     network = config.losses.feature_network
     pictures = blueprint.feature_network(network, data.image_size)
     objects = blueprint.feature_network(network, critics.object_crop_size).times(nodes)
+    object_critic = blueprint.object_discriminator(critics, num_objects, bank.patch_shape[-1])
     return {
         "retrievegan": blueprint.total([graph, blueprint.retrieval(config), generator]),
         "image_discriminator": blueprint.image_discriminator(critics, data.image_size).times(2),
-        "object_discriminator": blueprint.object_discriminator(critics, num_objects).times(2 * nodes),
+        "object_discriminator": object_critic.times(2 * nodes),
         "feature_network": blueprint.Cost(pictures.parameters, pictures.values + objects.values),
-        "cooccurrence": blueprint.patch_encoder(config.cooccurrence.encoder, side).times(nodes),
+        "cooccurrence": blueprint.patch_encoder(config.cooccurrence.encoder, bank).times(nodes),
         "graph_encoder": graph,
     }
 
@@ -155,8 +157,8 @@ def _share(batch_size: int, replicas: int) -> int:
 
 
 def _input_pipeline(config: ExperimentConfig, record: int) -> int:
-    data, side = config.data, config.patch_bank.patch_size
-    patches = data.max_objects * (config.candidates.k_train + 1) * 3 * side**2
+    data = config.data
+    patches = data.max_objects * (config.candidates.k_train + 1) * math.prod(config.patch_bank.patch_shape)
     scene = patches + _FLOAT * 3 * data.image_size**2
     held = min(data.shuffle_buffer, data.train_scenes) if data.builder == "synthetic_scenes" else 0
     # A batch that is read, one that waits, one that is copied, one in use.

@@ -63,6 +63,15 @@ class PatchBankConfig(hyperparams.Config):
     """The bank of training patches."""
 
     patch_size: Annotated[int, Integer(8, 1024)] = 64
+    # Patches have a fourth channel, which says what is the object's; the rest of the box is left out. Not in the paper.
+    mattes: kinds.Switch = False
+    # Objects of whose box less than this share is theirs are nobody's candidates.
+    min_coverage: Annotated[float, Number(0.0, 1.0)] = 0.0
+
+    @property
+    def patch_shape(self) -> tuple[int, int, int]:
+        """(h, w, C) of a patch."""
+        return self.patch_size, self.patch_size, 4 if self.mattes else 3
 
 
 @dataclasses.dataclass

@@ -124,13 +124,16 @@ class _ModelScores:
         self._layout = LayoutScores()
         logits = discriminator_logits(artifacts.trained_object_discriminator(workspace, config, drawing.vocabulary))
         self._objects, self._real_objects = ObjectAccuracy(logits), ObjectAccuracy(logits)
+        self._sees_mattes = drawing.reader is not None and drawing.reader.bank.has_mattes
 
     def update(self, batch):
         scenes, mask = batch.scenes, batch.scenes["object_mask"]
         self._layout.update(batch.predicted_boxes, scenes["boxes"], mask)
-        self._real_objects.update(batch.real, scenes["boxes"], scenes["objects"], mask)
+        own = batch.own_patches if self._sees_mattes else None
+        self._real_objects.update(batch.real, scenes["boxes"], scenes["objects"], mask, own)
         for sample in batch.samples:
-            self._objects.update(sample.images, sample.boxes, scenes["objects"], mask)
+            patches = sample.patches if self._sees_mattes else None
+            self._objects.update(sample.images, sample.boxes, scenes["objects"], mask, patches)
 
     def results(self, namer: Namer):
         for name, score in self._layout.result().items():

@@ -85,7 +85,11 @@ class ObjectDiscriminator(tf.keras.Model):
         self.to_class_logits = tf.keras.layers.Dense(num_objects, name="to_class_logits")
 
     def call(
-        self, image: tf.Tensor, boxes: tf.Tensor, object_mask: Optional[tf.Tensor] = None
+        self,
+        image: tf.Tensor,
+        boxes: tf.Tensor,
+        object_mask: Optional[tf.Tensor] = None,
+        patches: Optional[tf.Tensor] = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and classifies objects.
 
@@ -93,16 +97,23 @@ class ObjectDiscriminator(tf.keras.Model):
           image: [B, H, W, 3] in [-1, 1].
           boxes: [B, N, 4]; padded ones give finite logits without meaning.
           object_mask: bool [B, N]; where it is given, padded objects are not looked at, and their logits are zero.
+          patches: [B, N, h, w, C], what the objects were drawn from; of four channels, their mattes are seen too.
 
         Returns:
           logits: float32 [B, N].
           class_logits: float32 [B, N, num_objects].
         """
-        return self.look(self.crops(image, boxes), object_mask)
+        return self.look(self.crops(image, boxes, patches), object_mask)
 
-    def crops(self, image: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-        """The objects [B, N, h, w, 3] as they are looked at."""
-        return crop(image, boxes, self._crop_size)
+    def crops(self, image: tf.Tensor, boxes: tf.Tensor, patches: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """The objects [B, N, h, w, 3] as they are looked at; with the mattes of `patches`, where those have some, 4."""
+        colours = crop(image, boxes, self._crop_size)
+        if patches is None or patches.shape[-1] == 3:
+            return colours
+        mattes = fold(patches[..., 3:], 3)
+        whole = tf.tile(tf.constant([[[0.0, 0.0, 1.0, 1.0]]]), [tf.shape(mattes)[0], 1, 1])
+        mattes = unfold(crop(mattes, whole, self._crop_size)[:, 0], patches.shape[1:2])
+        return tf.concat([colours, tf.cast(mattes, colours.dtype)], axis=-1)
 
     def look(self, crops: tf.Tensor, object_mask: Optional[tf.Tensor] = None) -> tuple[tf.Tensor, tf.Tensor]:
         """As the call, of objects that were cut out; built by then."""
@@ -113,7 +124,7 @@ class ObjectDiscriminator(tf.keras.Model):
         return outputs[..., 0], outputs[..., 1:]
 
     def _judge(self, crops: tf.Tensor) -> tf.Tensor:
-        """[M, h, w, 3] -> float32 [M, 1 + num_objects]: the logit, then those of the classes."""
+        """[M, h, w, C] -> float32 [M, 1 + num_objects]: the logit, then those of the classes."""
         features = tf.reduce_mean(self.trunk(crops), axis=[1, 2])
         features = tf.nn.leaky_relu(self.to_features(features), 0.2)
         outputs = tf.concat([self.to_logit(features), self.to_class_logits(features)], axis=-1)

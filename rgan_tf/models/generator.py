@@ -46,7 +46,7 @@ class CropEncoder(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, patches: tf.Tensor, object_features: tf.Tensor) -> tf.Tensor:
-        """[M, h, w, 3], [M, D] -> [M, crop_size, crop_size, crop_width]."""
+        """[M, h, w, C], [M, D] -> [M, crop_size, crop_size, crop_width]."""
         maps = self.stem(patches)
         for layer in self.downsampling:
             maps = layer(maps)
@@ -144,12 +144,13 @@ def _shrink(images: tf.Tensor, size: int) -> tf.Tensor:
 class Generator(tf.keras.Model):
     """Synthesizes an image from one patch an object, laid out by boxes."""
 
-    def __init__(self, config: GeneratorConfig, image_size: int, name: str = "generator"):
+    def __init__(self, config: GeneratorConfig, image_size: int, mattes: bool = False, name: str = "generator"):
         """Makes the generator.
 
         Args:
           config: widths and sizes.
           image_size: side of the image in pixels.
+          mattes: whether patches say what of them is the object's.
           name: the model's name.
 
         Raises:
@@ -159,7 +160,7 @@ class Generator(tf.keras.Model):
         sizes.check_canvas(config.canvas_size, len(config.decoder_widths), image_size)
         self.crop_encoder = CropEncoder(config)
         self.refiner = [ObjectRefiner(config.crop_width, name=f"refiner_{i}") for i in range(config.refiner_layers)]
-        self.fuser = ObjectImageFuser(config, image_size)
+        self.fuser = ObjectImageFuser(config, image_size, mattes)
         self.widening = ConvBlock(config.canvas_width, name="widening")
         self.residual = [
             ResidualBlock(config.canvas_width, config.normalization, name=f"residual_{i}")
@@ -181,7 +182,7 @@ class Generator(tf.keras.Model):
         """Draws the scenes; each depends on its own valid objects and triples alone.
 
         Args:
-          patches: [B, N, h, w, 3] in [-1, 1].
+          patches: [B, N, h, w, C] in [-1, 1]; C 3, or 4 with mattes.
           boxes: [B, N, 4].
           object_mask: bool [B, N].
           object_features: [B, N, D], the graph encoder's.

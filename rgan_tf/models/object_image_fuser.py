@@ -15,6 +15,7 @@ _MIN_AREA = 1e-3
 _MIN_CENTRALITY = 0.1
 # Where the layout prior starts: weights of smallness and centrality, and the background's logit.
 _INITIAL_LAYOUT_WEIGHTS = [3.0, 1.0]
+_INITIAL_LAYOUT_WEIGHTS_OF_MATTES = [3.0, 0.0]
 _INITIAL_BACKGROUND_LOGIT = -2.0
 # Stands for minus infinity among attention logits; finite, so that no gradient is NaN.
 _MASKED = -1e9
@@ -29,11 +30,16 @@ class ObjectImageFuser(tf.keras.layers.Layer):
       - the product of its key and of the pixel's query, made from all that is pasted there;
       - a prior on layout with learned weights that starts as "the smaller box lies in front, and fades at its border".
     A learned background competes as an object that covers everything, so pixels that no box covers stay well defined.
+
+    Patches that have mattes cover what those say instead of their boxes, and need no fading: its weight starts at 0.
     """
 
-    def __init__(self, config: GeneratorConfig, image_size: int, name: str = "object_image_fuser"):
-        """Takes the generator's configuration and the side of the image in pixels."""
+    def __init__(
+        self, config: GeneratorConfig, image_size: int, mattes: bool = False, name: str = "object_image_fuser"
+    ):
+        """Takes the generator's configuration, the side of the image in pixels, and whether patches have mattes."""
         super().__init__(name=name)
+        self._mattes = mattes
         self._image_size = image_size
         self._canvas_size = config.canvas_size
         self.keys = tf.keras.layers.Conv2D(_KEY_DIM, 1, name="keys")
@@ -48,7 +54,8 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         """Makes the background, and the weights of the layout prior."""
         self.background = self.add_weight(name="background", shape=[input_shape[-1]], initializer="zeros")
         self.background_logit = self._float32_weight("background_logit", [], _INITIAL_BACKGROUND_LOGIT)
-        self.layout_weights = self._float32_weight("layout_weights", [2], _INITIAL_LAYOUT_WEIGHTS)
+        layout_weights = _INITIAL_LAYOUT_WEIGHTS_OF_MATTES if self._mattes else _INITIAL_LAYOUT_WEIGHTS
+        self.layout_weights = self._float32_weight("layout_weights", [2], layout_weights)
         super().build(input_shape)
 
     def _float32_weight(self, name: str, shape: list[int], value) -> tf.Variable:
@@ -65,7 +72,7 @@ class ObjectImageFuser(tf.keras.layers.Layer):
 
         Args:
           maps: [B, N, c, c, C] refined feature maps.
-          patches: [B, N, h, w, 3].
+          patches: [B, N, h, w, C].
           boxes: [B, N, 4].
           object_mask: bool [B, N].
 
@@ -78,19 +85,33 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         keyed = tf.concat([maps, unfold(self.keys(fold(maps, 3)), maps.shape[1:2])], axis=-1)
         pasted, _ = paste(keyed, boxes, canvas_shape)
         pasted, keys = pasted[..., :-_KEY_DIM], pasted[..., -_KEY_DIM:]
-        colours, coverage = paste(patches, boxes, image_shape)
+        colours, coverage, opacity = self._paste_patches(patches, boxes)
         matte, _ = paste(self._matte(maps, patches), boxes, image_shape)
 
         logits = tf.cast(matte[..., 0], tf.float32) + self._layout_prior(boxes)
-        logits += self._affinity(keys, tf.reduce_sum(pasted, axis=1))
+        seen = pasted if opacity is None else pasted * tf.cast(self._pool(opacity), maps.dtype)[..., None]
+        logits += self._affinity(keys, tf.reduce_sum(seen, axis=1))
         weights, background = self._attend(logits, coverage)
 
         colours = tf.reduce_sum(tf.cast(weights, patches.dtype)[..., None] * colours, axis=1)
         collage = tf.concat([colours, tf.cast(background, patches.dtype)[..., None]], axis=-1)
+        weights = weights if opacity is None else weights * opacity
         weights = tf.cast(self._pool(weights), maps.dtype)[..., None]
         background = tf.cast(self._pool(background[:, None]), maps.dtype)[:, 0, :, :, None]
         canvas = tf.reduce_sum(weights * pasted, axis=1) + background * tf.cast(self.background, maps.dtype)
         return canvas, collage
+
+    def _paste_patches(self, patches: tf.Tensor, boxes: tf.Tensor):
+        """The patches on the image: colours [B, N, H, W, 3] multiplied by coverage [B, N, H, W], the share of a pixel
+        that is an object's; and that share within the box, None where all of it is the object's.
+        """
+        size = [self._image_size] * 2
+        if not self._mattes:
+            return *paste(patches, boxes, size), None
+        colours, opacity = patches[..., :3], (patches[..., 3:] + 1.0) / 2.0
+        pasted, within = paste(tf.concat([opacity * colours, opacity], axis=-1), boxes, size)
+        coverage = tf.cast(pasted[..., 3], within.dtype)
+        return pasted[..., :3], coverage, tf.math.divide_no_nan(coverage, within)
 
     def _matte(self, maps: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
         coarse = _enlarge(unfold(self.coarse_matte(fold(maps, 3)), maps.shape[1:2]), patches.shape[2:4])

@@ -47,7 +47,7 @@ class PatchEncoder(tf.keras.Model):
         """Embeds patches.
 
         Args:
-          patches: `[..., h, w, 3]` float in [-1, 1], any leading dimensions; h and w at least 8.
+          patches: `[..., h, w, C]` float in [-1, 1], any leading dimensions; h and w at least 8; C 3, or 4 with mattes.
 
         Returns:
           `[..., feature_dim]` float32; of unit length where the encoder normalizes.

@@ -20,6 +20,7 @@ class TrainingPass(NamedTuple):
     encoding: the scene graph's features and predicted boxes.
     retrieval: the selection among the candidates.
     ground_truth_logits [B, N, 1 + k], ground_truth_weights [B, N]: for L_sel_gt.
+    selected [B, N, h, w, C]: the patches of the selection.
     generated [B, H, W, 3]: the picture from selected patches, in [-1, 1].
     reconstructed [B, H, W, 3]: the picture from ground-truth patches.
     """
@@ -28,6 +29,7 @@ class TrainingPass(NamedTuple):
     retrieval: RetrievalResult
     ground_truth_logits: tf.Tensor
     ground_truth_weights: tf.Tensor
+    selected: tf.Tensor
     generated: tf.Tensor
     reconstructed: tf.Tensor
 
@@ -36,7 +38,7 @@ class Generation(NamedTuple):
     """A picture and how it came about.
 
     image [B, H, W, 3] in [-1, 1]; boxes [B, N, 4]; choice int32 [B, N], index of the chosen candidate, -1 where an
-    object is padding; patches [B, N, h, w, 3], the chosen ones.
+    object is padding; patches [B, N, h, w, C], the chosen ones.
     """
 
     image: tf.Tensor
@@ -54,7 +56,7 @@ class RetrieveGAN(tf.keras.Model):
         super().__init__(name="retrievegan", dtype=tf.float32)
         self.graph_encoder = GraphEncoder(config.graph_encoder, num_objects, num_predicates)
         self.retrieval = RetrievalLayer(config.retrieval)
-        self.generator = Generator(config.generator, config.data.image_size)
+        self.generator = Generator(config.generator, config.data.image_size, config.patch_bank.mattes)
         self._inference = config.retrieval
         self._skip_padding = config.runtime.skips_padding
 
@@ -85,7 +87,7 @@ class RetrieveGAN(tf.keras.Model):
         )
         selected = select_patches(result.selection, batch["candidate_patches"])
         generated, reconstructed = self._synthesize_both(batch, encoding, selected, truth)
-        return TrainingPass(encoding, result, logits, weights, generated, reconstructed)
+        return TrainingPass(encoding, result, logits, weights, selected, generated, reconstructed)
 
     def generate(self, batch: Batch, pinned: Optional[tf.Tensor] = None) -> Generation:
         """Pictures for scene graphs, from the candidates in the batch.
@@ -129,7 +131,7 @@ class RetrieveGAN(tf.keras.Model):
         )
 
     def synthesize(self, patches: tf.Tensor, boxes: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The picture [B, H, W, 3] in [-1, 1] of given patches [B, N, h, w, 3] on a given layout [B, N, 4]."""
+        """The picture [B, H, W, 3] in [-1, 1] of given patches [B, N, h, w, C] on a given layout [B, N, 4]."""
         return self.generator.paint(patches, boxes, batch, self.graph_encoder.encode(batch))
 
     def _synthesize_both(self, batch: Batch, encoding: GraphEncoding, selected: tf.Tensor, truth: tf.Tensor):
@@ -142,7 +144,7 @@ class RetrieveGAN(tf.keras.Model):
 
 
 def select_patches(selection: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
-    """Each object's patch under a selection: [B, N, k] and [B, N, k, h, w, 3] to [B, N, h, w, 3] (paper section 3.3).
+    """Each object's patch under a selection: [B, N, k] and [B, N, k, h, w, C] to [B, N, h, w, C] (paper section 3.3).
 
     A hard selection gives the chosen patch itself, and gradients reach the selection through every candidate.
     """

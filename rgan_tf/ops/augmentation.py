@@ -19,7 +19,7 @@ def augment(images: tf.Tensor, uniform: tf.Tensor, kinds: Collection[str]) -> tf
     """Changes every picture by its own draws.
 
     Args:
-      images: `[M, H, W, 3]` float.
+      images: `[M, H, W, C]` float; C is 3, or 4 with a matte, which is moved and cut as the colours are.
       uniform: `[M, DRAWS]` float32 in (0, 1). The first three are brightness, saturation and contrast, the next two the
         move along y and x, the last two the middle of the hole.
       kinds: of `KINDS`. "colour": brightness is shifted by up to 0.5 either way, then each pixel's distance from its
@@ -37,7 +37,7 @@ def augment(images: tf.Tensor, uniform: tf.Tensor, kinds: Collection[str]) -> tf
     if unknown:
         raise ValueError(f"Augmentation {unknown[0]!r} is not known; it must be one of {', '.join(KINDS)}.")
     if "colour" in kinds:
-        images = _recoloured(images, uniform[:, :3])
+        images = tf.concat([_recoloured(images[..., :3], uniform[:, :3]), images[..., 3:]], axis=-1)
     if "translation" in kinds:
         images = _moved(images, uniform[:, 3:5])
     if "cutout" in kinds:

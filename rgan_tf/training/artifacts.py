@@ -136,11 +136,11 @@ def pretrained_graph_encoder(workspace: Workspace, config: config_lib.Experiment
 
 def untrained_model(config: config_lib.ExperimentConfig, names: Vocabulary) -> RetrieveGAN:
     """A built model, with its variables as they were drawn."""
-    n, k, side = config.data.max_objects, config.candidates.k_max, config.patch_bank.patch_size
+    n, k = config.data.max_objects, config.candidates.k_max
     scene = SceneGraph((names.objects[1],))
     padded = pad_scenes([scene], names, n, config.data.max_triples)
     batch = {name: tf.constant(value) for name, value in padded.items()}
-    batch["candidate_patches"] = tf.zeros([1, n, k, side, side, 3])
+    batch["candidate_patches"] = tf.zeros([1, n, k, *config.patch_bank.patch_shape])
     batch["candidate_mask"] = tf.ones([1, n, k], bool)
     batch["scene_seed"] = tf.zeros([1, 2], tf.int32)
     model = RetrieveGAN(config, names.num_objects, names.num_predicates)
@@ -169,7 +169,10 @@ def trained_object_discriminator(
     """
     settings, side = config.discriminators, config.data.image_size
     discriminator = ObjectDiscriminator(settings, names.num_objects)
-    discriminator(tf.zeros([1, side, side, 3]), tf.zeros([1, config.data.max_objects, 4]))
+    most, drawn_from = config.data.max_objects, None
+    if "candidates" in config_lib.MODELS[config.model].inputs:
+        drawn_from = tf.zeros([1, most, *config.patch_bank.patch_shape])
+    discriminator(tf.zeros([1, side, side, 3]), tf.zeros([1, most, 4]), patches=drawn_from)
     directory = workspace.directory(config.model)
     loop.restore_model(directory, "object_discriminator", discriminator, settings.object_optimizer)
     return discriminator

@@ -1,7 +1,7 @@
 """The two critics in a training step: what they say of pictures, and what either side minimizes by it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -17,6 +17,14 @@ Batch = dict[str, tf.Tensor]
 _AUGMENTATION = 16
 # Which pictures of a step are judged: the real ones, then those that were made.
 _REAL = 0
+
+
+class Made(NamedTuple):
+    """Pictures [B, H, W, 3] that were made on a batch's boxes, and the patches [B, N, h, w, C] that they were made of;
+    None of a model without."""
+
+    pictures: tf.Tensor
+    patches: Optional[tf.Tensor] = None
 
 
 class Verdict(NamedTuple):
@@ -64,16 +72,21 @@ class Critics:
 
     def judge_real(self, batch: Batch) -> Verdict:
         """What they say of the batch's own pictures."""
-        return self._judge(batch, batch["image"], _REAL, self._settings.r1 > 0)
+        own = Made(batch["image"], batch.get("ground_truth_patches"))
+        return self._judge(batch, own, _REAL, self._settings.r1 > 0)
 
-    def judge_made(self, batch: Batch, *pictures: tf.Tensor) -> list[Verdict]:
-        """What they say of pictures [B, H, W, 3] that were made on the batch's boxes."""
+    def judge_made(self, batch: Batch, *made: Made) -> list[Verdict]:
+        """What they say of each."""
         sloped = self._settings.r2 > 0
-        return [self._judge(batch, made, place, sloped) for place, made in enumerate(pictures, start=_REAL + 1)]
+        return [self._judge(batch, each, place, sloped) for place, each in enumerate(made, start=_REAL + 1)]
 
-    def _judge(self, batch: Batch, picture: tf.Tensor, which: int, sloped: bool) -> Verdict:
-        image = self._changed(batch, picture[:, None], (which, 0))[:, 0]
-        crops = self._changed(batch, self.objects.crops(picture, batch["boxes"]), (which, 1))
+    def build(self, batch: Batch, made: Made) -> None:
+        """Creates the critics' variables by a pass over what they will look at."""
+        self.image(made.pictures), self.objects(made.pictures, batch["boxes"], patches=made.patches)
+
+    def _judge(self, batch: Batch, made: Made, which: int, sloped: bool) -> Verdict:
+        image = self._changed(batch, made.pictures[:, None], (which, 0))[:, 0]
+        crops = self._changed(batch, self.objects.crops(made.pictures, batch["boxes"], made.patches), (which, 1))
         mask = batch["object_mask"]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             if sloped:
@@ -90,7 +103,7 @@ class Critics:
         return Verdict(logits, objects, classes, image_slope, object_slope)
 
     def _changed(self, batch: Batch, pictures: tf.Tensor, purpose: tuple[int, int]) -> tf.Tensor:
-        """Pictures [B, M, h, w, 3], each changed by draws of its scene's seed and its place."""
+        """Pictures [B, M, h, w, C], each changed by draws of its scene's seed and its place."""
         kinds, count = self._settings.augmentation, pictures.shape[1]
         if not kinds:
             return pictures

@@ -6,7 +6,6 @@ import tensorflow as tf
 from pipelines.input_pipeline import to_device
 from rgan_tf.drawing import SceneView, draw_sheet
 from rgan_tf.ops import pixels
-from rgan_tf.ops.box_sampling import crop
 from rgan_tf.scene_graph import Vocabulary, unpad_scene
 from rgan_tf.training.systems import System
 
@@ -17,12 +16,10 @@ class PanelWriter:
     SCENES = 6
 
     def __init__(self, system: System, trainer, batch: dict[str, tf.Tensor], names: Vocabulary, interval: int):
-        """Takes the trainer whose models draw, as its system says, and a batch of `SCENES` scenes."""
+        """Takes the trainer whose models draw, as its system says, and a batch of `SCENES` scenes; own_patches is in it
+        where the system retrieves."""
         self._trainer, self._drawer = trainer, system.drawer(trainer)
         self._batch = to_device(batch)
-        if system.retrieves:
-            size = batch["candidate_patches"].shape[3:5]
-            self._batch["own_patches"] = crop(self._batch["image"], self._batch["boxes"], size)
         self._names = names
         self._interval = interval
         self._draw = tf.function(self._pictures)

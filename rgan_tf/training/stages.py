@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pipelines import datasets, input_pipeline
 from pipelines.input_pipeline import BankReader, SceneSource
+from pipelines.own_patches import ground_truth_batches
 from pipelines.patch_bank import crops, removal, writer
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
 from pipelines.patch_bank.cropping import cut_in_threads
@@ -136,16 +137,18 @@ class StageRunner:
         """Crops, graph features and provenance of every training object; what was removed once stays removed."""
         source = artifacts.scene_source(self.workspace, self.config, "train")
         counts = source.records().map(lambda index, record: tf.shape(record["objects"]["category"])[0])
-        batch_size = self.config.graph_encoder.training.batch_size
+        batch_size, settings = self.config.graph_encoder.training.batch_size, self.config.patch_bank
         with self.workspace.making("patch_bank", self.config) as directory:
             writer.build(
                 self._cuts(source, directory / _CROPS),
                 directory,
                 int(counts.reduce(tf.constant(0, tf.int64), lambda total, n: total + tf.cast(n, tf.int64))),
-                self.config.patch_bank.patch_size,
+                settings.patch_size,
                 self.config.graph_encoder.embedding_dim,
                 # Whole batches, so that a run that goes on computes what an undisturbed one does, rounding included.
                 save_every=batch_size * -(-_SAVED_SCENES // batch_size),
+                mattes=settings.mattes,
+                min_coverage=settings.min_coverage,
             )
             shutil.rmtree(directory / _CROPS, ignore_errors=True)
             self._remove_again(directory)
@@ -195,7 +198,7 @@ class StageRunner:
         with self.workspace.making("cooccurrence", self.config) as directory:
             with self.strategy.scope():
                 encoder = PatchEncoder(self.config.cooccurrence.encoder, normalize=True, name="cooccurrence")
-                encoder(tf.zeros([1, bank.patch_size, bank.patch_size, 3]))
+                encoder(tf.zeros([1, *bank.patch_shape]))
                 run = loop.Run(
                     directory,
                     training,
@@ -227,19 +230,24 @@ class StageRunner:
         """A few validation scenes with their candidates, the same in every run."""
         source = artifacts.scene_source(self.workspace, self.config, "validation")
         reader = system.reader(self.workspace, self.config, "validation")
-        return next(iter(input_pipeline.evaluation_batches(source, PanelWriter.SCENES, reader)))
+        batch = next(iter(input_pipeline.evaluation_batches(source, PanelWriter.SCENES, reader)))
+        if reader is None:
+            return batch
+        own = next(iter(ground_truth_batches(source, reader.bank.patch_shape, PanelWriter.SCENES)))
+        return {**batch, "own_patches": own["ground_truth_patches"]}
 
     def _cuts(self, source: SceneSource, directory: pathlib.Path) -> Callable[[int], Iterator[tuple]]:
         """Gives, from a scene on, the training split's cut scenes and their objects' graph features [n, D]."""
-        features, side = SceneFeatures(self.workspace, self.config), self.config.patch_bank.patch_size
+        features, settings = SceneFeatures(self.workspace, self.config), self.config.patch_bank
         if self.beam_options is None:
 
             def scenes_from(start):
                 scenes = input_pipeline.whole_scenes(source, start).as_numpy_iterator()
                 return zip(scenes, features.of_bank(start))
 
-            return cut_in_threads(scenes_from, side)
-        made = crops.PatchCrops(data_dir=str(directory), config=crops.PatchCropsConfig(source=source, patch_size=side))
+            return cut_in_threads(scenes_from, settings.patch_size, settings.mattes)
+        what = crops.PatchCropsConfig(source=source, patch_size=settings.patch_size, mattes=settings.mattes)
+        made = crops.PatchCrops(data_dir=str(directory), config=what)
         datasets.prepare(made, self.beam_options)
         return lambda start: zip(crops.read(made, start), features.of_bank(start))
 
@@ -254,7 +262,7 @@ def _told(search: CategorySearch, names: tuple[str, ...]) -> dict:
 def _embed_bank(encoder: PatchEncoder, bank: PatchBank, path: pathlib.Path) -> None:
     """Writes the embeddings of all patches, batch by batch; zeros for removed ones."""
     embed = tf.function(lambda patches: encoder(pixels.to_float(patches)))
-    shape = (len(bank), encoder(tf.zeros([1, bank.patch_size, bank.patch_size, 3])).shape[-1])
+    shape = (len(bank), encoder(tf.zeros([1, *bank.patch_shape])).shape[-1])
     embeddings = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     removed = bank.removed
     for start in progress_bar(range(0, len(bank), _EMBEDDING_BATCH), desc="co-occurrence embeddings", unit="batch"):

@@ -21,7 +21,7 @@ class Drawing(NamedTuple):
     """Pictures of a batch of scene graphs.
 
     image [B, H, W, 3] in [-1, 1]; boxes [B, N, 4], by which it is laid out. choice int32 [B, N], index of each object's
-    candidate, and patches [B, N, h, w, 3]; both None of a model that retrieves nothing.
+    candidate, and patches [B, N, h, w, C]; both None of a model that retrieves nothing.
     """
 
     image: tf.Tensor

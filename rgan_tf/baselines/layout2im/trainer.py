@@ -5,6 +5,7 @@ import tensorflow as tf
 from rgan_tf import losses
 from rgan_tf.baselines.adversarial import AdversarialTrainer, Losses
 from rgan_tf.baselines.layout2im.model import Posterior
+from rgan_tf.training.critics import Made
 
 
 class Layout2ImTrainer(AdversarialTrainer):
@@ -24,7 +25,7 @@ class Layout2ImTrainer(AdversarialTrainer):
             "recon_img": losses.reconstruction_loss(reconstructed, batch["image"]),
             "recon_latent": losses.scene_mean(tf.reduce_mean(tf.abs(found_again - random), axis=-1), mask),
         }
-        return Losses(terms, [reconstructed, generated], {})
+        return Losses(terms, [Made(reconstructed), Made(generated)], {})
 
     def _draw_both(self, batch, estimated, random):
         """Both pictures share weights, so one pass over a batch of twice the size serves them."""

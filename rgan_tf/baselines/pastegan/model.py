@@ -16,14 +16,14 @@ class PasteGAN(tf.keras.Model):
         """Takes the experiment's configuration and the vocabulary's sizes, reserved ids included."""
         super().__init__(name="pastegan", dtype=tf.float32)
         self.graph_encoder = GraphEncoder(config.graph_encoder, num_objects, num_predicates)
-        self.generator = Generator(config.generator, config.data.image_size)
+        self.generator = Generator(config.generator, config.data.image_size, config.patch_bank.mattes)
 
     def call(self, patches: tf.Tensor, boxes: tf.Tensor, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The picture [B, H, W, 3] in [-1, 1] of patches [B, N, h, w, 3] on a layout [B, N, 4]."""
+        """The picture [B, H, W, 3] in [-1, 1] of patches [B, N, h, w, C] on a layout [B, N, 4]."""
         return self.generator.paint(patches, boxes, batch, self.graph_encoder.encode(batch))
 
     def crop_features(self, patches: tf.Tensor, encoding: GraphEncoding) -> tf.Tensor:
-        """The crop encoder's maps [B, N, c, c, C] of patches [B, N, h, w, 3]."""
+        """The crop encoder's maps [B, N, c, c, C] of patches [B, N, h, w, C]."""
         count = patches.shape[1]
         flat = tf.reshape(patches, [-1, *patches.shape[2:]])
         features = tf.reshape(encoding.object_features, [-1, encoding.object_features.shape[-1]])
@@ -48,5 +48,5 @@ def nearest_choice(candidate_mask: tf.Tensor, pinned=None) -> tf.Tensor:
 
 
 def chosen_patches(choice: tf.Tensor, candidate_patches: tf.Tensor) -> tf.Tensor:
-    """The patches [B, N, h, w, 3] of a choice; zeros where there is none."""
+    """The patches [B, N, h, w, C] of a choice; zeros where there is none."""
     return select_patches(tf.one_hot(choice, candidate_patches.shape[2]), candidate_patches)

@@ -65,8 +65,7 @@ class PasteGANSystem(System):
     def build(self, config, names) -> PasteGAN:
         """See `System`."""
         model, batch = PasteGAN(config, names.num_objects, names.num_predicates), example_batch(config, names)
-        side = config.patch_bank.patch_size
-        patches = tf.zeros([1, batch["objects"].shape[1], side, side, 3])
+        patches = tf.zeros([1, batch["objects"].shape[1], *config.patch_bank.patch_shape])
         model(patches, batch["boxes"], batch)
         return model
 

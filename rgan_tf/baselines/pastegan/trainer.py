@@ -7,6 +7,7 @@ from rgan_tf.baselines.adversarial import AdversarialTrainer, Losses
 from rgan_tf.baselines.pastegan.model import chosen_patches, nearest_choice
 from rgan_tf.models.feature_network import make_feature_network
 from rgan_tf.ops.box_sampling import box_iou, crop
+from rgan_tf.training.critics import Made
 
 
 class PasteGANTrainer(AdversarialTrainer):
@@ -27,7 +28,8 @@ class PasteGANTrainer(AdversarialTrainer):
         chosen = chosen_patches(nearest_choice(batch["candidate_mask"]), batch["candidate_patches"])
         own = batch["ground_truth_patches"]
         generated, reconstructed = (model.generator.paint(patches, boxes, batch, encoding) for patches in (chosen, own))
-        shown = crop(generated, boxes, chosen.shape[2:4])
+        # A picture has no mattes; what is shown of an object has the matte of its patch.
+        shown = tf.concat([crop(generated, boxes, chosen.shape[2:4]), chosen[..., 3:]], axis=-1)
         # Objects without a candidate have nothing to be matched with.
         matched = mask & tf.reduce_any(batch["candidate_mask"], axis=-1)
         unlike = tf.abs(model.crop_features(shown, encoding) - model.crop_features(chosen, encoding))
@@ -38,7 +40,9 @@ class PasteGANTrainer(AdversarialTrainer):
             "p_obj": losses.scene_mean(self._object_distances(batch, reconstructed), mask),
             "crop_matching": losses.scene_mean(tf.reduce_mean(unlike, axis=[2, 3, 4]), matched),
         }
-        return Losses(terms, [generated], {"boxes/iou": losses.scene_mean(box_iou(encoding.boxes, boxes), mask)})
+        return Losses(
+            terms, [Made(generated, chosen)], {"boxes/iou": losses.scene_mean(box_iou(encoding.boxes, boxes), mask)}
+        )
 
     def _object_distances(self, batch, image):
         """Perceptual distances [B, N] of the objects in pictures from the real ones."""

@@ -3,6 +3,7 @@
 from rgan_tf import losses
 from rgan_tf.baselines.adversarial import AdversarialTrainer, Losses
 from rgan_tf.ops.box_sampling import box_iou
+from rgan_tf.training.critics import Made
 
 
 class Sg2imTrainer(AdversarialTrainer):
@@ -19,4 +20,5 @@ class Sg2imTrainer(AdversarialTrainer):
             "bbx": losses.box_loss(boxes, batch["boxes"], mask),
             "pixel": losses.reconstruction_loss(drawn.image, batch["image"]),
         }
-        return Losses(terms, [drawn.image], {"boxes/iou": losses.scene_mean(box_iou(boxes, batch["boxes"]), mask)})
+        monitors = {"boxes/iou": losses.scene_mean(box_iou(boxes, batch["boxes"]), mask)}
+        return Losses(terms, [Made(drawn.image)], monitors)

@@ -15,13 +15,16 @@ from rgan_tf.evaluation.metrics.averages import SceneAverage, Score, check_finit
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.ops import pixels
 
-# Pictures float32 [B, H, W, 3] in [-1, 1] and boxes [B, N, 4] to logits [B, N, C] by category id.
-ClassLogits = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# Pictures float32 [B, H, W, 3] in [-1, 1] and boxes [B, N, 4] to logits [B, N, C] by category id; D_obj's also take the
+# patches float32 [B, N, h, w, 4] whose mattes it is used to see.
+ClassLogits = Callable[..., tf.Tensor]
 
 
 def discriminator_logits(discriminator: ObjectDiscriminator) -> ClassLogits:
     """Those of a trained D_obj (`rgan_tf.training.artifacts.trained_object_discriminator`)."""
-    return tf.function(lambda images, boxes: discriminator(images, boxes)[1], reduce_retracing=True)
+    return tf.function(
+        lambda images, boxes, patches=None: discriminator(images, boxes, patches=patches)[1], reduce_retracing=True
+    )
 
 
 class ObjectAccuracy:
@@ -32,7 +35,7 @@ class ObjectAccuracy:
         self._average = SceneAverage("Object accuracy", "object")
         self._class_logits = class_logits
 
-    def update(self, images, boxes, objects, object_mask) -> None:
+    def update(self, images, boxes, objects, object_mask, patches=None) -> None:
         """Adds pictures, generated or real.
 
         Args:
@@ -41,6 +44,7 @@ class ObjectAccuracy:
             laid out, of a real one the ground truth.
           objects: `[B, N]` int, category ids.
           object_mask: `[B, N]` bool.
+          patches: uint8 `[B, N, h, w, 4]`, for a classifier that sees mattes.
 
         Raises:
           ValueError: the pictures are not uint8.
@@ -49,7 +53,8 @@ class ObjectAccuracy:
         images = tf.convert_to_tensor(images)
         if images.dtype != tf.uint8:
             raise ValueError(f"Object accuracy takes uint8 pictures, not {images.dtype.name}; convert them first.")
-        logits = self._class_logits(pixels.to_float(images), tf.cast(boxes, tf.float32)).numpy()
+        more = [] if patches is None else [pixels.to_float(patches)]
+        logits = self._class_logits(pixels.to_float(images), tf.cast(boxes, tf.float32), *more).numpy()
         check_finite(logits, object_mask, "The classifier's logits")
         self._average.update(np.argmax(logits, axis=-1) == np.asarray(objects), object_mask)
 

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.input_pipeline import SceneSource, evaluation_batches, to_device
+from pipelines.own_patches import ground_truth_batches
 from rgan_tf import config as config_lib
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation.pictures import retrieval_policies
-from rgan_tf.evaluation.pictures.ground_truth_patches import ground_truth_batches
 from rgan_tf.ops import pixels, scene_random
 from rgan_tf.training import artifacts, checkpoints
 from rgan_tf.training.systems import Drawing, system_of
@@ -28,7 +28,7 @@ class Sample(NamedTuple):
     """Pictures of a batch under one seed.
 
     images uint8 [B, H, W, 3]; boxes float32 [B, N, 4], by which they are laid out, None where that is not known;
-    patches uint8 [B, N, h, w, 3] and rows int32 [B, N], the retrieved ones and their bank rows, -1 for none, or None
+    patches uint8 [B, N, h, w, C] and rows int32 [B, N], the retrieved ones and their bank rows, -1 for none, or None
     where nothing was retrieved.
     """
 
@@ -61,6 +61,7 @@ class DrawnBatch(NamedTuple):
       reconstructed: uint8 [B, H, W, 3], from what training is given of the real pictures, on their own boxes; None of a
         model that is given nothing of them.
       retrieval: what ranks of patches are computed from; None of a model that did not learn to retrieve.
+      own_patches: uint8 [B, N, h, w, C], cut from the scenes' own pictures; None of a model that draws from none.
     """
 
     scenes: dict[str, np.ndarray]
@@ -69,6 +70,7 @@ class DrawnBatch(NamedTuple):
     predicted_boxes: Optional[np.ndarray] = None
     reconstructed: Optional[np.ndarray] = None
     retrieval: Optional[RetrievalFeatures] = None
+    own_patches: Optional[np.ndarray] = None
 
 
 def scenes_of(batch: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
@@ -133,7 +135,7 @@ class SplitDrawing:
         if self.reader is None:
             yield from map(self._drawn, batches)
             return
-        own = ground_truth_batches(self.source, self.reader.bank.patch_size, _BATCH)
+        own = ground_truth_batches(self.source, self.reader.bank.patch_shape, _BATCH)
         for batch, truth in tf.data.Dataset.zip((batches, own)):
             yield self._drawn({**batch, "own_patches": truth["ground_truth_patches"]}, truth["ground_truth_mask"])
 
@@ -151,6 +153,7 @@ class SplitDrawing:
             predicted_boxes=encoded["predicted_boxes"],
             reconstructed=encoded.get("reconstructed"),
             retrieval=retrieval,
+            own_patches=batch["own_patches"].numpy() if "own_patches" in batch else None,
         )
 
     def _sample(self, batch: dict[str, tf.Tensor], number: int) -> Sample:

@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from rgan_tf.drawing import page_picture
+from rgan_tf.drawing import page_picture, patch_picture
 from rgan_tf.errors import UserError
 from rgan_tf.scene_graph import SceneGraph
 from rgan_tf.scene_requests import GeneratedScene
@@ -129,10 +128,10 @@ def _question(item: PatchSets, left: int) -> str:
 
 
 def _patches(names: Sequence[str], patches: np.ndarray) -> str:
-    """Patches uint8 [n, h, w, 3] with their names below."""
+    """Patches uint8 [n, h, w, C] with their names below."""
     return "".join(
-        f'<span class="patch">{page_picture(Image.fromarray(patch), name)}<span>{html.escape(name)}</span></span>\n'
-        for name, patch in zip(names, patches)
+        f'<span class="patch">{page_picture(picture, name)}<span>{html.escape(name)}</span></span>\n'
+        for name, picture in zip(names, (patch_picture(patch, len(patch)) for patch in patches))
     )
 
 

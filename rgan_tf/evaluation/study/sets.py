@@ -39,7 +39,7 @@ def draw_sets(workspaces: Sequence[Workspace], count: int, seed: int) -> tuple[l
     """
     scenes = shared_scenes(workspaces)
     where = f"{workspaces[0].root} and {workspaces[1].root}"
-    held = [set(np.unique(artifacts.open_bank(workspace).category).tolist()) for workspace in workspaces]
+    held = [set(np.unique(artifacts.open_bank(workspace).offered).tolist()) for workspace in workspaces]
     known = artifacts.vocabulary(workspaces[0]).objects.index
     usable = [
         number

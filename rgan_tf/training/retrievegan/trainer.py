@@ -14,7 +14,7 @@ from rgan_tf.models.retrievegan import RetrieveGAN, TrainingPass
 from rgan_tf.ops.box_sampling import box_iou, crop
 from rgan_tf.ops.relaxed_subset import RetrievalResult
 from rgan_tf.ops.valid_rows import map_valid
-from rgan_tf.training.critics import Critics, adversarial_gradients
+from rgan_tf.training.critics import Critics, Made, adversarial_gradients
 from rgan_tf.training.loop import OptimizedModel, StageTrainer, Terms
 
 
@@ -65,7 +65,8 @@ class RetrieveGANTrainer(StageTrainer):
         # Persistent: the critics' passes over the generated picture serve both sides.
         with tf.GradientTape(persistent=True) as tape:
             result = self.models.retrievegan(batch, step)
-            real, made = self._critics.judge_real(batch), self._critics.judge_made(batch, result.generated)
+            real = self._critics.judge_real(batch)
+            made = self._critics.judge_made(batch, Made(result.generated, result.selected))
             raw = {**self._generator_terms(batch, result), **self._critics.generator_terms(batch, real, made)}
             weighted = {name: getattr(self._losses, name) * raw[name] for name in config_lib.LOSS_TERMS}
             total = tf.add_n(list(weighted.values()))
@@ -104,7 +105,7 @@ def build_models(models: Models, batch: dict[str, tf.Tensor]) -> None:
     batch = to_device(batch)
     result = models.retrievegan(batch, tf.constant(0, tf.int64))
     models.image_discriminator(result.generated)
-    models.object_discriminator(result.generated, batch["boxes"])
+    models.object_discriminator(result.generated, batch["boxes"], patches=result.selected)
 
 
 def _monitors(batch, result: TrainingPass, temperature: tf.Tensor) -> Terms:

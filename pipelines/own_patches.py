@@ -7,11 +7,13 @@ pictures, by the bank's own function, so that both kinds have gone through the s
 import numpy as np
 import tensorflow as tf
 
+from pipelines import mattes
 from pipelines.input_pipeline import FIXED_EPOCH, SceneSource
 from pipelines.patch_bank.cropping import crop_patch
+from pipelines.records import MATTE
 
 
-def ground_truth_batches(source: SceneSource, patch_size: int, batch_size: int) -> tf.data.Dataset:
+def ground_truth_batches(source: SceneSource, patch_shape: tuple[int, int, int], batch_size: int) -> tf.data.Dataset:
     """The own patches of a split's objects, scene by scene in record order.
 
     It runs beside `evaluation_batches` of the same source and batch size, batch for batch:
@@ -19,20 +21,20 @@ def ground_truth_batches(source: SceneSource, patch_size: int, batch_size: int) 
 
     Args:
       source: the scenes.
-      patch_size: side of a patch, `PatchBank.patch_size`.
+      patch_shape: (h, h, C), `PatchBank.patch_shape`.
       batch_size: scenes in a batch; the last one may be smaller.
 
     Returns:
-      A data set of dictionaries: scene_index [B] int32, ground_truth_patches [B, N, h, w, 3] uint8, zeros for padding,
+      A data set of dictionaries: scene_index [B] int32, ground_truth_patches [B, N, h, w, C] uint8, zeros for padding,
       and ground_truth_mask [B, N] bool.
     """
     most = source.data.max_objects
-    shape = [most, patch_size, patch_size, 3]
+    shape, with_mattes = (most, *patch_shape), patch_shape[-1] == 4
 
-    def crop_all(image, boxes):
+    def crop_all(image, boxes, cut_out):
         patches = np.zeros(shape, np.uint8)
-        for slot, box in enumerate(boxes):
-            patches[slot] = crop_patch(image, box, patch_size)
+        for slot, (box, matte) in enumerate(zip(boxes, cut_out)):
+            patches[slot] = crop_patch(image, box, patch_shape[0], matte if with_mattes else None)
         return patches
 
     def cut(index, record):
@@ -40,7 +42,8 @@ def ground_truth_batches(source: SceneSource, patch_size: int, batch_size: int) 
         # The objects that `evaluation_batches` draws.
         places, *_ = source.draw(tf.constant(FIXED_EPOCH, tf.int64), index, record)
         boxes = tf.gather(record["objects"]["box"], places)
-        patches = tf.numpy_function(crop_all, [image, boxes], tf.uint8)
+        cut_out = record["objects"].get(MATTE, tf.fill(tf.shape(record["objects"]["category"]), mattes.NONE))
+        patches = tf.numpy_function(crop_all, [image, boxes, tf.gather(cut_out, places)], tf.uint8)
         return {
             "scene_index": tf.cast(index, tf.int32),
             "ground_truth_patches": tf.ensure_shape(patches, shape),

@@ -1,0 +1,231 @@
+"""Patches with mattes: what records say an object covers, how it is cut out, offered, pasted and judged."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from coco_files import HEIGHT, WIDTH, compressed
+from conftest import tiny_config
+
+from pipelines import mattes
+from pipelines.coco_stuff.builder import _matte
+from pipelines.coco_stuff.scene import Scene, SceneObject
+from pipelines.patch_bank.bank import PatchBank, PatchBankError
+from pipelines.patch_bank.cropping import crop_patch, cut_in_threads, cut_scene
+from pipelines.patch_bank.writer import build
+from pipelines.synthetic_scenes.scene import draw_scene
+from rgan_tf.config import ConfigError, DiscriminatorsConfig, GeneratorConfig
+from rgan_tf.drawing import patch_picture
+from rgan_tf.models.discriminators import ObjectDiscriminator
+from rgan_tf.models.object_image_fuser import ObjectImageFuser
+from rgan_tf.ops.augmentation import DRAWS, augment
+
+VISUAL_GENOME = "data.builder=visual_genome,data.source_dir=x,data.visual_genome.max_relationships=6"
+BOX = (0.25, 0.125, 0.75, 0.875)
+
+
+def picture_and_mask():
+    """A red disc on green, 32 x 32, and what of each pixel it covers."""
+    mask = np.zeros((32, 32), np.uint8)
+    cv2.circle(mask, (16, 16), 9, 255, -1)
+    return np.where(mask[..., None] > 0, np.uint8([200, 30, 10]), np.uint8([0, 255, 0])), mask
+
+
+def test_a_matte_is_the_mask_within_the_box():
+    _, mask = picture_and_mask()
+    np.testing.assert_array_equal(mattes.decode(mattes.encode(mask, BOX), 24, 16), mask[4:28, 8:24])
+    assert (mattes.decode(mattes.NONE, 3, 5) == 255).all()
+    # A mask that lies elsewhere says nothing of its box.
+    assert mattes.encode(mask, (0.0, 0.0, 0.1, 0.1)) == mattes.NONE
+    for broken in (b"no picture", mattes.encode(mask, (0, 0, 1, 1))):
+        with pytest.raises(ValueError, match=r"not uint8\[24, 16\]"):
+            mattes.decode(broken, 24, 16)
+
+
+def test_masks_of_synthetic_scenes_share_out_the_picture():
+    scene = draw_scene(np.random.default_rng(3), 64, 0.02, 3, 8)
+    # Every pixel is somebody's, in shares that are rounded.
+    total = scene.masks.astype(int).sum(axis=0)
+    assert np.abs(total - 255).max() <= len(scene.masks)
+    for mask, box in zip(scene.masks, scene.boxes):
+        inside = np.zeros_like(mask)
+        inside[mattes.pixel_spans(box, 64, 64)] = 1
+        assert (mask * inside).sum() > 0.97 * mask.sum(dtype=int)
+
+
+def test_coco_mattes_are_the_segmentations(tmp_path):
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.ellipse(mask, (WIDTH // 2, HEIGHT // 2), (30, 15), 0, 0, 360, 1, -1)
+    scene, box = Scene("1", tmp_path, WIDTH, HEIGHT, ""), (0.2, 0.2, 0.8, 0.8)
+    found = {}
+    for name, segmentation in (("whole", compressed(mask)), ("none", None), ("broken", [[1, 2]])):
+        found[name] = _matte(SceneObject("cat", box, json.dumps(segmentation).encode()), scene)
+    rows, columns = mattes.pixel_spans(box, HEIGHT, WIDTH)
+    expected = 255 * mask[rows, columns]
+    np.testing.assert_array_equal(mattes.decode(found["whole"], *expected.shape), expected)
+    assert found["none"] == found["broken"] == mattes.NONE
+
+
+@pytest.mark.parametrize("size", [8, 16, 40])
+def test_nothing_of_the_surroundings_is_in_a_patch(size):
+    image, mask = picture_and_mask()
+    patch = crop_patch(image, BOX, size, mattes.encode(mask, BOX)).astype(int)
+    assert patch.shape == (size, size, 4)
+    # Where any of it is the disc's, it is as red as the disc, but for what rounding to 8 bits takes of thin edges.
+    clear = patch[..., 3] >= 64
+    assert np.abs(patch[clear][:, :3] - [200, 30, 10]).max() <= 3
+    assert (patch[patch[..., 3] == 0][:, :3] == 127).all()
+    # The disc covers as much as it does in the picture.
+    assert patch[..., 3].mean() / 255 == pytest.approx((mask[4:28, 8:24] > 0).mean(), abs=0.02)
+
+
+def test_a_full_matte_leaves_the_patch_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    for size in (8, 33):
+        with_matte, plain = crop_patch(image, BOX, size, mattes.NONE), crop_patch(image, BOX, size)
+        np.testing.assert_array_equal(with_matte[..., :3], plain)
+        assert (with_matte[..., 3] == 255).all()
+
+
+def scene_of(masks, image):
+    boxes = np.tile(np.float32(BOX), (len(masks), 1))
+    cut_out = [mattes.NONE if mask is None else mattes.encode(mask, BOX) for mask in masks]
+    objects = {"category": np.arange(1, len(masks) + 1), "box": boxes, "matte": np.array(cut_out, object)}
+    return {"image": image, "image_id": "a", "license": "", "objects": objects}
+
+
+def test_the_bank_keeps_mattes_and_offers_what_covers_enough(tmp_path):
+    image, mask = picture_and_mask()
+    thin = np.zeros_like(mask)
+    thin[16, 10:20] = 255
+    scene = scene_of([mask, thin, None], image)
+    cuts_from = cut_in_threads(lambda start: [(scene, np.zeros((3, 2)))][start:], 16, with_mattes=True)
+    arguments = dict(count=3, patch_size=16, graph_feature_dim=2, progress=False)
+    bank = build(cuts_from, tmp_path / "bank", **arguments, mattes=True, min_coverage=0.3)
+    assert bank.has_mattes and bank.patch_shape == (16, 16, 4)
+    np.testing.assert_array_equal(bank.offered, [1, 0, 3])
+    np.testing.assert_array_equal(bank.gather_patches([0])[0], crop_patch(image, BOX, 16, mattes.encode(mask, BOX)))
+    np.testing.assert_array_equal(bank.category, [1, 2, 3])
+    every = build(cuts_from, tmp_path / "all", **arguments, mattes=True)
+    np.testing.assert_array_equal(PatchBank.open(every.directory).offered, [1, 2, 3])
+    with pytest.raises(PatchBankError, match="Scene 4 .*object 0 cannot be cut out: its matte is no picture"):
+        broken = scene_of([mask], image)
+        broken["objects"]["matte"] = [b"x"]
+        cut_scene(4, broken, 16, with_mattes=True)
+
+
+def test_a_bank_of_boxes_offers_all(tmp_path):
+    image, mask = picture_and_mask()
+    cuts_from = cut_in_threads(lambda start: [(scene_of([mask], image), np.zeros((1, 2)))][start:], 16)
+    bank = build(cuts_from, tmp_path, 1, 16, 2, progress=False)
+    assert not bank.has_mattes and bank.patch_shape == (16, 16, 3) and bank.offered.tolist() == [1]
+    np.testing.assert_array_equal(bank.gather_patches([0])[0], crop_patch(image, BOX, 16))
+
+
+@pytest.mark.parametrize(
+    "overrides, said",
+    [
+        ("patch_bank.mattes=true", "records keep no mattes; set data.mattes"),
+        ("patch_bank.min_coverage=0.2", "it asks for mattes, so set patch_bank.mattes"),
+        (f"data.mattes=true,{VISUAL_GENOME}", "says of no object what it covers"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(overrides, said):
+    with pytest.raises(ConfigError, match=said):
+        tiny_config(overrides)
+
+
+def make_fuser(with_mattes):
+    fuser = ObjectImageFuser(GeneratorConfig(canvas_size=8, crop_width=4), 16, with_mattes)
+    channels = 4 if with_mattes else 3
+    fuser(tf.zeros([1, 2, 4, 4, 4]), tf.zeros([1, 2, 8, 8, channels]), tf.zeros([1, 2, 4]), tf.ones([1, 2], bool))
+    return fuser
+
+
+def fused_inputs(alpha):
+    random = np.random.default_rng(1)
+    maps = tf.constant(random.normal(size=(1, 2, 4, 4, 4)), tf.float32)
+    colours = random.uniform(-1, 1, (1, 2, 8, 8, 3))
+    patches = tf.constant(np.concatenate([colours, 2 * alpha - 1], axis=-1), tf.float32)
+    boxes = tf.constant([[[0.0, 0.0, 1.0, 1.0], [0.25, 0.25, 0.75, 0.75]]])
+    return maps, patches, boxes, tf.ones([1, 2], bool)
+
+
+def test_full_mattes_fuse_as_boxes_do():
+    plain, fuser = make_fuser(False), make_fuser(True)
+    for target, source in zip(fuser.weights, plain.weights):
+        if target.shape == source.shape:
+            target.assign(source)
+        else:  # The fine matte's first kernel sees the fourth channel too.
+            target.assign(tf.concat([source, tf.zeros_like(target[:, :, 3:])], axis=2))
+    maps, patches, boxes, mask = fused_inputs(np.ones((1, 2, 8, 8, 1)))
+    for found, expected in zip(fuser(maps, patches, boxes, mask), plain(maps, patches[..., :3], boxes, mask)):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_hole_shows_what_lies_behind_and_nobody_where_nothing_does():
+    fuser, alpha = make_fuser(True), np.ones((1, 2, 8, 8, 1))
+    alpha[0, 1, :, 4:] = 0.0  # The right half of the small object in front.
+    maps, patches, boxes, mask = fused_inputs(alpha)
+    canvas, collage = fuser(maps, patches, boxes, mask)
+    alone = tf.constant([[True, False]])
+    canvas_behind, collage_behind = fuser(maps, patches, boxes, alone)
+    # Pixels 8 to 11 of rows 4 to 11 lie in the hole, the outer ones clear of interpolation with the other half.
+    np.testing.assert_allclose(collage[0, 5:11, 9:11, 3], collage_behind[0, 5:11, 9:11, 3], atol=1e-5)
+    np.testing.assert_allclose(collage[0, 5:11, 9:11, :3], collage_behind[0, 5:11, 9:11, :3], atol=1e-5)
+    assert np.abs(collage[0, 5:11, 5:7] - collage_behind[0, 5:11, 5:7]).max() > 0.1
+    assert np.abs(canvas - canvas_behind).max() > 1e-3
+    nothing = fuser(maps, tf.concat([patches[..., :3], -tf.ones([1, 2, 8, 8, 1])], axis=-1), boxes, mask)
+    np.testing.assert_allclose(nothing[1][..., 3], 1.0, atol=1e-6)
+    np.testing.assert_allclose(nothing[1][..., :3], 0.0, atol=1e-6)
+    np.testing.assert_allclose(nothing[0], np.broadcast_to(fuser.background, nothing[0].shape), atol=1e-6)
+
+
+def test_gradients_reach_a_matte():
+    fuser = make_fuser(True)
+    maps, patches, boxes, mask = fused_inputs(np.full((1, 2, 8, 8, 1), 0.6))
+    with tf.GradientTape() as tape:
+        tape.watch(patches)
+        value = tf.reduce_sum(fuser(maps, patches, boxes, mask)[1][..., 3])
+    slope = tape.gradient(value, patches).numpy()
+    step, place = 1e-2, (0, 1, 3, 2, 3)
+    moved = [patches.numpy() for _ in range(2)]
+    moved[0][place] += step
+    moved[1][place] -= step
+    ends = [float(tf.reduce_sum(fuser(maps, tf.constant(each), boxes, mask)[1][..., 3])) for each in moved]
+    assert slope[place] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.05) and slope[place] != 0
+
+
+def test_d_obj_sees_mattes_where_there_are_any():
+    settings = DiscriminatorsConfig(object_width=8, object_layers=2, object_crop_size=8)
+    critic = ObjectDiscriminator(settings, 3)
+    _, patches, boxes, _ = fused_inputs(np.random.default_rng(0).uniform(size=(1, 2, 8, 8, 1)))
+    image = tf.zeros([1, 16, 16, 3])
+    crops = critic.crops(image, boxes, patches)
+    assert crops.shape == (1, 2, 8, 8, 4)
+    # As large as they are looked at, mattes stay what they are.
+    np.testing.assert_allclose(crops[..., 3], patches[..., 3], atol=1e-6)
+    np.testing.assert_array_equal(crops[..., :3], critic.crops(image, boxes, patches[..., :3]))
+    logits, _ = critic(image, boxes, patches=patches)
+    other, _ = critic(image, boxes, patches=tf.concat([patches[..., :3], -patches[..., 3:]], axis=-1))
+    assert np.abs(logits - other).max() > 1e-5
+
+
+def test_colour_changes_leave_mattes_alone():
+    images = tf.constant(np.random.default_rng(0).uniform(-1, 1, (3, 8, 8, 4)), tf.float32)
+    draws = tf.constant(np.random.default_rng(1).uniform(size=(3, DRAWS)), tf.float32)
+    changed = augment(images, draws, ["colour"])
+    np.testing.assert_array_equal(changed[..., 3], images[..., 3])
+    np.testing.assert_array_equal(changed[..., :3], augment(images[..., :3], draws, ["colour"]))
+
+
+def test_a_patch_is_shown_on_a_checkerboard():
+    patch = np.zeros((4, 4, 4), np.uint8)
+    patch[:, :2] = [200, 30, 10, 255]
+    shown = np.asarray(patch_picture(patch, 48))
+    assert shown.shape == (48, 48, 3)
+    np.testing.assert_array_equal(shown[24, 2], [200, 30, 10])
+    assert {tuple(colour) for colour in shown[:, -6:].reshape(-1, 3)} == {(255, 255, 255), (214, 214, 220)}
+    assert np.asarray(patch_picture(patch[..., :3], 48)).shape == (48, 48, 3)

@@ -125,14 +125,25 @@ def baseline_config(model: str, more: str = "") -> config_lib.ExperimentConfig:
 
 
 @pytest.fixture(scope="session")
-def baselines_root(tiny_workspace, tmp_path_factory):
-    """The tiny workspace, in which every baseline was trained beside RetrieveGAN; tests must not write to it."""
+def baseline_root(tiny_workspace, tmp_path_factory):
+    """A function from a baseline's name to the tiny workspace, in which it was trained beside RetrieveGAN; tests must
+    not write to it."""
     from rgan_tf.training.stages import StageRunner
     from rgan_tf.workspace import Workspace
 
-    def make(directory):
+    def make(model, directory):
         shutil.copytree(tiny_workspace.root, directory)
+        StageRunner(Workspace(directory, model), baseline_config(model), tf.distribute.get_strategy()).run()
+
+    return lambda model: _made_once(tmp_path_factory, model, functools.partial(make, model))
+
+
+@pytest.fixture(scope="session")
+def baselines_root(baseline_root, tmp_path_factory):
+    """As of `baseline_root`, with all of them side by side."""
+
+    def make(directory):
         for model in BASELINES:
-            StageRunner(Workspace(directory, model), baseline_config(model), tf.distribute.get_strategy()).run()
+            shutil.copytree(baseline_root(model), directory, dirs_exist_ok=True)
 
     return _made_once(tmp_path_factory, "baselines", make)

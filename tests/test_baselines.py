@@ -139,7 +139,7 @@ def test_padding_changes_nothing_and_order_only_where_the_paper_has_one(workspac
         name: tf.cast(value, tf.float32) / 127.5 - 1 if value.dtype == tf.uint8 else value
         for name, value in batch.items()
     }
-    drawer = system_of(model).drawer(trainer)
+    drawer = system_of(model).drawer(trainer.model, workspace, config)
     first = drawn(drawer, batch)
     objects = [name for name in batch if name.startswith(("object", "box", "candidate_patches", "candidate_mask"))]
     padded = {name: tf.pad(batch[name], [[0, 0], [0, 3]] + [[0, 0]] * (len(batch[name].shape) - 2)) for name in objects}

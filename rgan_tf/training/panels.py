@@ -7,7 +7,7 @@ from pipelines.input_pipeline import to_device
 from rgan_tf.drawing import SceneView, draw_sheet
 from rgan_tf.ops import pixels
 from rgan_tf.scene_graph import Vocabulary, unpad_scene
-from rgan_tf.training.systems import System
+from rgan_tf.training.systems import Drawer
 
 
 class PanelWriter:
@@ -15,10 +15,10 @@ class PanelWriter:
 
     SCENES = 6
 
-    def __init__(self, system: System, trainer, batch: dict[str, tf.Tensor], names: Vocabulary, interval: int):
-        """Takes the trainer whose models draw, as its system says, and a batch of `SCENES` scenes; own_patches is in it
-        where the system retrieves."""
-        self._trainer, self._drawer = trainer, system.drawer(trainer)
+    def __init__(self, drawer: Drawer, trainer, batch: dict[str, tf.Tensor], names: Vocabulary, interval: int):
+        """Takes what draws with the trainer's model, and a batch of `SCENES` scenes; own_patches is in it where the
+        model retrieves."""
+        self._trainer, self._drawer = trainer, drawer
         self._batch = to_device(batch)
         self._names = names
         self._interval = interval

@@ -222,7 +222,8 @@ class StageRunner:
         with self.workspace.training(self.config, chief) as directory, self.strategy.scope():
             trainer = system.make_trainer(self.workspace, self.config, names, next(iter(batches(0))))
             profile = profiling.StepProfile.parse(self.profile_steps, directory)
-            panels = PanelWriter(system, trainer, self._panel_batch(system), names, training.panel_interval)
+            drawer = system.drawer(trainer.model, self.workspace, self.config)
+            panels = PanelWriter(drawer, trainer, self._panel_batch(system), names, training.panel_interval)
             actions = (panels,) if training.panel_interval and chief else ()
             loop.train(trainer, loop.Run(directory, training, batches, system.title, profile, actions))
 

@@ -85,7 +85,7 @@ class System(abc.ABC):
     def make_trainer(
         self, workspace: Workspace, config: config_lib.ExperimentConfig, names: Vocabulary, batch: Batch
     ) -> StageTrainer:
-        """Makes and builds the models; called in the strategy's scope.
+        """Makes a trainer whose models are built, `model` the one that learns to draw; called in the strategy's scope.
 
         Args:
           workspace: with the finished stages that the training reads.
@@ -95,16 +95,12 @@ class System(abc.ABC):
         """
 
     @abc.abstractmethod
-    def drawer(self, trainer: StageTrainer) -> Drawer:
-        """Draws with the weights that are being trained."""
-
-    @abc.abstractmethod
     def build(self, config: config_lib.ExperimentConfig, names: Vocabulary) -> tf.keras.Model:
         """What is trained to draw, the critics left out, with its variables as they were drawn."""
 
     @abc.abstractmethod
-    def drawing(self, model: tf.keras.Model, workspace: Workspace, config: config_lib.ExperimentConfig) -> Drawer:
-        """Draws with a built model, and with what else of the workspace it needs."""
+    def drawer(self, model: tf.keras.Model, workspace: Workspace, config: config_lib.ExperimentConfig) -> Drawer:
+        """Draws with a built model, by the weights it has at the time, and with what else of the workspace it needs."""
 
     def load(self, workspace: Workspace, config: config_lib.ExperimentConfig) -> Drawer:
         """Draws with the weights of the newest checkpoint, the averaged ones where training kept them.
@@ -114,7 +110,7 @@ class System(abc.ABC):
         """
         model = self.build(config, artifacts.vocabulary(workspace))
         loop.restore_model(workspace.directory(config.model), "generator", model, config.training.optimizer)
-        return self.drawing(model, workspace, config)
+        return self.drawer(model, workspace, config)
 
 
 def system_of(model: str) -> System:

@@ -41,12 +41,7 @@ class Layout2ImSystem(System):
         """See `System`."""
         trainer = Layout2ImTrainer(Layout2Im(config, names.num_objects), config, names.num_objects)
         trainer.build(batch)
-        trainer.graph_encoder = artifacts.pretrained_graph_encoder(workspace, config)
         return trainer
-
-    def drawer(self, trainer) -> Layout2ImDrawer:
-        """See `System`."""
-        return Layout2ImDrawer(trainer.model, trainer.graph_encoder)
 
     def build(self, config, names) -> Layout2Im:
         """See `System`."""
@@ -55,7 +50,7 @@ class Layout2ImSystem(System):
         model(batch, model.estimate(tf.zeros([1, side, side, 3]), batch).mean)
         return model
 
-    def drawing(self, model, workspace, config) -> Layout2ImDrawer:
+    def drawer(self, model, workspace, config) -> Layout2ImDrawer:
         """See `System`."""
         return Layout2ImDrawer(model, artifacts.pretrained_graph_encoder(workspace, config))
 

@@ -58,10 +58,6 @@ class PasteGANSystem(System):
         artifacts.load_pretrained(model.graph_encoder, workspace, config)
         return trainer
 
-    def drawer(self, trainer) -> PasteGANDrawer:
-        """See `System`."""
-        return PasteGANDrawer(trainer.model)
-
     def build(self, config, names) -> PasteGAN:
         """See `System`."""
         model, batch = PasteGAN(config, names.num_objects, names.num_predicates), example_batch(config, names)
@@ -69,7 +65,7 @@ class PasteGANSystem(System):
         model(patches, batch["boxes"], batch)
         return model
 
-    def drawing(self, model, workspace, config) -> PasteGANDrawer:
+    def drawer(self, model, workspace, config) -> PasteGANDrawer:
         """See `System`."""
         return PasteGANDrawer(model)
 

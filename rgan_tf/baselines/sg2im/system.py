@@ -36,17 +36,13 @@ class Sg2imSystem(System):
         trainer.build(batch)
         return trainer
 
-    def drawer(self, trainer) -> Sg2imDrawer:
-        """See `System`."""
-        return Sg2imDrawer(trainer.model)
-
     def build(self, config, names) -> Sg2im:
         """See `System`."""
         model, batch = Sg2im(config, names.num_objects, names.num_predicates), example_batch(config, names)
         model(batch, batch["boxes"], batch["object_mask"])
         return model
 
-    def drawing(self, model, workspace, config) -> Sg2imDrawer:
+    def drawer(self, model, workspace, config) -> Sg2imDrawer:
         """See `System`."""
         return Sg2imDrawer(model)
 

@@ -51,15 +51,11 @@ class RetrieveGANSystem(System):
         artifacts.load_pretrained(models.retrievegan.graph_encoder, workspace, config)
         return RetrieveGANTrainer(models, config)
 
-    def drawer(self, trainer) -> RetrieveGANDrawer:
-        """See `System`."""
-        return RetrieveGANDrawer(trainer.models.retrievegan)
-
     def build(self, config, names) -> RetrieveGAN:
         """See `System`."""
         return artifacts.untrained_model(config, names)
 
-    def drawing(self, model, workspace, config) -> RetrieveGANDrawer:
+    def drawer(self, model, workspace, config) -> RetrieveGANDrawer:
         """See `System`."""
         return RetrieveGANDrawer(model)
 

@@ -44,7 +44,7 @@ class RetrieveGANTrainer(StageTrainer):
 
     def __init__(self, models: Models, config: config_lib.ExperimentConfig):
         """Takes models built by `build_models`; call it in the strategy's scope."""
-        self.models = models
+        self.models, self.model = models, models.retrievegan
         self._losses = config.losses
         self.crop_size = config.discriminators.object_crop_size
         self._skip_padding = config.runtime.skips_padding

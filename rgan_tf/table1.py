@@ -15,25 +15,22 @@ from rgan_tf import commands  # isort: split
 import tensorflow as tf
 
 from pipelines.input_pipeline import training_batches
-from rgan_tf import ablation, locks
-from rgan_tf.ablation import Run
-from rgan_tf.drawing import SceneView, draw_sheet
+from rgan_tf import experiment, locks
 from rgan_tf.evaluation.paper_tables import rows as paper_tables
 from rgan_tf.evaluation.paper_tables import tables
 from rgan_tf.evaluation.pictures.split_drawing import BOXES, SPLITS, SplitDrawing
+from rgan_tf.experiment import Run
 from rgan_tf.progress import progress_bar
-from rgan_tf.scene_graph import unpad_scene
 from rgan_tf.scene_requests import save_picture
 from rgan_tf.training import artifacts
 from rgan_tf.training.systems import system_of
 
-_SHOWN = 6
 _MEASURED_STEPS, _MEASURED_BATCHES = 12, 6
 
 
 def evaluate(runs: list[Run], split: str, samples: int, lpips_weights: str = "") -> None:
     """Measures every run under both layouts."""
-    ablation.measure([(run, "learned", boxes) for run in runs for boxes in BOXES], split, samples, lpips_weights)
+    experiment.measure([(run, "learned", boxes) for run in runs for boxes in BOXES], split, samples, lpips_weights)
 
 
 def table(runs: list[Run], split: str, samples: int) -> tables.Table:
@@ -75,37 +72,20 @@ def _costs_of(run: Run) -> tuple[float, float, float]:
     return float(parameters), trained, drawn / (time.perf_counter() - started)
 
 
-def sheet(runs: list[Run], split: str):
-    """The split's first scenes, drawn on predicted boxes by the first run of every system, beside the real pictures."""
-    first = [run for run in runs if run.repetition == 0]
-    columns, views = {}, []
-    for run in first:
-        batch = next(iter(SplitDrawing(run.workspace, run.config(), split)))
-        columns[run.row] = batch.samples[0].images
-    names = artifacts.vocabulary(first[0].workspace)
-    scenes, boxes = batch.scenes, batch.scenes["boxes"]
-    for row in range(min(_SHOWN, len(batch.real))):
-        mask = scenes["object_mask"][row]
-        graph = [scenes[name][row] for name in ("objects", "object_mask", "triples", "triple_mask")]
-        pictures = (("real", batch.real[row]), *((title, images[row]) for title, images in columns.items()))
-        views.append(SceneView(unpad_scene(*graph, names), boxes[row][mask], None, pictures))
-    return draw_sheet(views)
-
-
 def main() -> None:
     """Trains, evaluates, prints and writes the table, the costs and the sheet."""
     given = flags.FLAGS
     root = pathlib.Path(given.workspace)
-    runs = ablation.plan(given.config_dir, root, given.seeds, given.params_override)
+    runs = experiment.plan(given.config_dir, root, given.seeds, given.params_override)
     # The workspaces below have locks of their own, which the commands hold that it starts.
     with locks.writing(root):
-        ablation.make_shared(runs, root)
-        ablation.train(runs)
+        experiment.make_shared(runs, root)
+        experiment.train(runs)
         evaluate(runs, given.split, given.samples_per_scene, given.lpips_weights)
         made, cost = table(runs, given.split, given.samples_per_scene), costs(runs)
         made.write(root / "table1")
         cost.write(root / "costs")
-        save_picture(sheet(runs, given.split), root / "sheet.png")
+        save_picture(experiment.sheet(runs, given.split), root / "sheet.png")
     print(made.markdown(), cost.markdown(), f"{root / 'sheet.png'} shows the same scenes drawn by all.", sep="\n")
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import REPOSITORY
 
-from rgan_tf import ablation
+from rgan_tf import ablation, experiment
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation import records
 from rgan_tf.evaluation.paper_tables import tables
@@ -47,7 +47,9 @@ def add_line(run, metric, value, **changes):
 
 
 def test_the_papers_four_rows_are_planned_seed_by_seed(tmp_path):
-    runs = ablation.plan(REPOSITORY / "configs" / "ablations", tmp_path, 2)
+    runs = experiment.plan(
+        REPOSITORY / "configs" / "ablations", tmp_path, 2, first=("neither", "sel_gt", "sel_occur", "both")
+    )
     assert [(run.row, run.repetition) for run in runs] == [
         (row, n) for n in (0, 1) for row in ("neither", "sel_gt", "sel_occur", "both")
     ]
@@ -57,17 +59,13 @@ def test_the_papers_four_rows_are_planned_seed_by_seed(tmp_path):
         assert len(prints) == (8 if stage == "retrievegan" else 1), stage
 
 
-def test_rows_that_differ_before_the_main_training_are_refused(configs, tmp_path):
-    with open(configs / "both.yaml", "a") as file:
-        file.write("patch_bank: {patch_size: 32}\n")
-    with pytest.raises(UserError, match=r"both.yaml and .*neither.yaml differ in the stage patch_bank"):
-        ablation.plan(configs, tmp_path / "work", 1)
+def test_a_folder_without_rows_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no configuration"):
-        ablation.plan(tmp_path / "nowhere", tmp_path / "work", 1)
+        experiment.plan(tmp_path / "nowhere", tmp_path / "work", 1)
 
 
-def test_what_is_done_is_not_done_again(configs, tmp_path, monkeypatch):
-    runs = ablation.plan(configs, tmp_path / "work", 2)
+def recorded(monkeypatch, runs):
+    """The commands that are started from here on; those that train leave what says that a stage is there."""
     called = []
 
     def command(module, *arguments):
@@ -75,16 +73,41 @@ def test_what_is_done_is_not_done_again(configs, tmp_path, monkeypatch):
         called.append((module, given))
         workspace = Workspace(given["workspace"])
         if module == "rgan_tf.train":
-            run = next((r for r in runs if r.workspace.root == workspace.root), runs[0])
+            run = next(r for r in runs if str(r.config_file) == given["config_file"] and r.changes in given.values())
             stage = given.get("stage", "retrievegan")
             (workspace.root / stage).mkdir(parents=True)
             manifest = {"fingerprint": fingerprint(stage, run.config()), "steps": run.config().training.steps}
             (workspace.root / stage / "manifest.json").write_text(json.dumps(manifest))
 
-    monkeypatch.setattr(ablation, "_command", command)
+    monkeypatch.setattr(experiment, "_command", command)
+    return called
+
+
+def test_rows_share_what_they_agree_in(configs, tmp_path, monkeypatch):
+    with open(configs / "both.yaml", "a") as file:
+        file.write("patch_bank: {patch_size: 32}\ngenerator: {crop_size: 8}\n")
+    runs = experiment.plan(configs, tmp_path / "work", 2, first=ablation.ROWS)
+    called = recorded(monkeypatch, runs)
     for _ in range(2):
-        ablation.make_shared(runs, tmp_path / "work")
-        ablation.train(runs)
+        experiment.make_shared(runs, tmp_path / "work")
+    made = [(given["workspace"].rpartition("/")[2], given["stage"]) for _, given in called]
+    own = ("patch_bank", "candidates", "cooccurrence")
+    assert made == [("shared", stage) for stage in stages_of("retrievegan")[:-1]] + [("shared-both", s) for s in own]
+    for run in runs:
+        assert all(run.workspace.is_current(stage, run.config()) for stage in stages_of("retrievegan")[:-1])
+        assert (run.workspace.root / "dataset").resolve() == (tmp_path / "work" / "shared" / "dataset").resolve()
+        place = "shared-both" if run.row == "both" else "shared"
+        assert (run.workspace.root / "patch_bank").resolve() == (tmp_path / "work" / place / "patch_bank").resolve()
+        measured = (run.workspace.root / "evaluation" / "in_domain").resolve()
+        assert measured == (tmp_path / "work" / "shared" / "evaluation" / "in_domain").resolve()
+
+
+def test_what_is_done_is_not_done_again(configs, tmp_path, monkeypatch):
+    runs = experiment.plan(configs, tmp_path / "work", 2, first=ablation.ROWS)
+    called = recorded(monkeypatch, runs)
+    for _ in range(2):
+        experiment.make_shared(runs, tmp_path / "work")
+        experiment.train(runs)
     stages = [given.get("stage") for _, given in called]
     assert stages == [*stages_of("retrievegan")[:-1], *[None] * 4]
     assert [given["params_override"] for _, given in called[5:]] == [f"repetition={n}" for n in (0, 0, 1, 1)]
@@ -107,17 +130,20 @@ def test_what_is_done_is_not_done_again(configs, tmp_path, monkeypatch):
     expected += [(work / "both" / number, "cooccurrence") for number in "01"]
     assert sorted(asked) == sorted((str(path), policy) for path, policy in expected)
     called.clear()
+    ablation.evaluate(runs, "test", 2, baselines=False)
+    assert {given["retrieval"] for _, given in called} == {"learned"}
+    called.clear()
     # The Diversity Score is missing where it was not asked for before.
     for weights, again in (("", 0), ("lpips.npz", 1)):
-        ablation.measure([(runs[1], "learned", "predicted")], "test", 2, weights)
+        experiment.measure([(runs[1], "learned", "predicted")], "test", 2, weights)
         assert [given["lpips_weights"] for _, given in called] == ["lpips.npz"] * again
     add_line(runs[1], "diversity", 0.2)
-    ablation.measure([(runs[1], "learned", "predicted")], "test", 2, "lpips.npz")
+    experiment.measure([(runs[1], "learned", "predicted")], "test", 2, "lpips.npz")
     assert len(called) == 1
 
 
 def test_table_takes_the_figures_of_this_training_alone(configs, tmp_path):
-    runs = ablation.plan(configs, tmp_path / "work", 2)
+    runs = experiment.plan(configs, tmp_path / "work", 2, first=ablation.ROWS)
     for run in runs:
         value = {"neither": 40.0, "both": 30.0}[run.row] + run.repetition
         add_line(run, "fid", 99.0)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from conftest import BASELINES, REPOSITORY
 
-from rgan_tf import ablation, evaluate, table1
+from rgan_tf import evaluate, experiment, table1
 from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.evaluation.paper_tables import rows
 from rgan_tf.fingerprints import fingerprint, stages_of
@@ -28,10 +28,10 @@ def runs(baselines_root, tmp_path_factory):
         text = f"base: {REPOSITORY / 'tests' / 'tiny.yaml'}\nmodel: {model}\nbaseline: {{{', '.join(fields)}}}\n"
         (folder / f"{model}.yaml").write_text(text)
     root = tmp_path_factory.mktemp("table1")
-    planned = ablation.plan(folder, root, 1)
+    planned = experiment.plan(folder, root, 1)
     for run in planned:
         shutil.copytree(baselines_root, run.workspace.root)
-    return ablation.plan(folder, root, 1)
+    return experiment.plan(folder, root, 1)
 
 
 def _fields(section):
@@ -46,7 +46,7 @@ def _fields(section):
 
 
 def test_the_systems_share_stages_data_and_steps(tmp_path):
-    planned = ablation.plan(SYNTHETIC, tmp_path, 2)
+    planned = experiment.plan(SYNTHETIC, tmp_path, 2)
     assert [run.row for run in planned] == ["layout2im", "pastegan", "retrievegan", "sg2im"] * 2
     assert len({str(run.workspace.root) for run in planned}) == 8
     for run in planned:
@@ -60,7 +60,7 @@ def test_the_systems_share_stages_data_and_steps(tmp_path):
 @pytest.mark.parametrize("folder", ["synthetic", "coco_sample"])
 def test_what_is_trained_to_draw_has_as_many_parameters_in_every_system(tmp_path, folder):
     names, counts = Vocabulary.from_names([f"object {i}" for i in range(16)], list("abcdef")), {}
-    for run in ablation.plan(SYNTHETIC.parent / folder, tmp_path, 1, "data.source_dir=none"):
+    for run in experiment.plan(SYNTHETIC.parent / folder, tmp_path, 1, "data.source_dir=none"):
         model = system_of(run.row).build(run.config(), names)
         counts[run.row] = sum(int(tf.size(weight)) for weight in model.trainable_variables)
     assert counts.keys() == {"retrievegan", *BASELINES}
@@ -69,20 +69,20 @@ def test_what_is_trained_to_draw_has_as_many_parameters_in_every_system(tmp_path
 
 
 def test_overrides_reach_every_system(tmp_path):
-    planned = ablation.plan(SYNTHETIC, tmp_path, 2, "training.steps=7")
+    planned = experiment.plan(SYNTHETIC, tmp_path, 2, "training.steps=7")
     assert {run.config().training.steps for run in planned} == {7}
     assert {run.config().repetition for run in planned} == {0, 1}
 
 
 def test_shared_stages_are_linked_to_those_that_read_them(tmp_path, monkeypatch):
-    planned, called = ablation.plan(SYNTHETIC, tmp_path, 1), []
+    planned, called = experiment.plan(SYNTHETIC, tmp_path, 1), []
 
     def command(module, *arguments):
         given = dict(argument[2:].split("=", 1) for argument in arguments)
         called.append((given["config_file"].rpartition("/")[2], given["stage"]))
 
-    monkeypatch.setattr(ablation, "_command", command)
-    ablation.make_shared(planned, tmp_path)
+    monkeypatch.setattr(experiment, "_command", command)
+    experiment.make_shared(planned, tmp_path)
     assert [stage for _, stage in called] == stages_of("retrievegan")[:-1]
     makers = dict((stage, file) for file, stage in called)
     assert makers["cooccurrence"] == "retrievegan.yaml" and makers["patch_bank"] == "pastegan.yaml"
@@ -113,7 +113,7 @@ def test_costs_and_sheet_of_all(runs):
     assert [title for title, _ in cost.rows] == ["sg2im"]
     for _, (parameters, trained, drawn) in cost.rows:
         assert parameters.mean > 1000 and trained.mean > 0 and drawn.mean > 0
-    picture = np.asarray(table1.sheet(runs, "validation"))
+    picture = np.asarray(experiment.sheet(runs, "validation"))
     # Graph, boxes, the real picture and two systems.
     assert picture.ndim == 3 and 5 * 200 < picture.shape[1] < 6 * 240 and len(np.unique(picture)) > 50
 

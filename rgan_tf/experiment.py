@@ -1,0 +1,202 @@
+"""Trainings that are compared: a folder of configurations, several seeds of each, planned, trained, measured and drawn.
+
+A row is a configuration. Stages before the main training are made once for all rows that agree in them. What is
+finished is not done again. `ablation` and `table1` are the commands.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from PIL import Image
+from tqdm import tqdm
+
+from rgan_tf import config as config_lib
+from rgan_tf.drawing import SceneView, draw_sheet
+from rgan_tf.errors import UserError
+from rgan_tf.evaluation import records
+from rgan_tf.evaluation.pictures.split_drawing import SplitDrawing
+from rgan_tf.fingerprints import STAGES, fingerprint, stages_of
+from rgan_tf.progress import progress_bar
+from rgan_tf.scene_graph import unpad_scene
+from rgan_tf.training import artifacts
+from rgan_tf.workspace import Workspace
+
+# Of the evaluation: the same for all runs that share their data.
+_SHARED_MEASURES = ("in_domain", "object_classifier", "real_statistics")
+# Scenes of the sheet.
+_SHOWN = 6
+
+
+class Run(NamedTuple):
+    """One training of the table: a row's name and configuration file, the repetition, its workspace, and overrides."""
+
+    row: str
+    config_file: pathlib.Path
+    repetition: int
+    workspace: Workspace
+    overrides: str = ""
+
+    @property
+    def changes(self) -> str:
+        """What is overridden in the file."""
+        return ",".join(filter(None, (self.overrides, f"repetition={self.repetition}")))
+
+    def config(self) -> config_lib.ExperimentConfig:
+        """The configuration as it is trained."""
+        return config_lib.load_config(self.config_file, self.changes)
+
+
+def plan(config_dir, root, seeds: int, overrides: str = "", first: Sequence[str] = ()) -> list[Run]:
+    """All trainings, repetition by repetition, so that a table of fewer seeds is complete early.
+
+    Args:
+      config_dir: folder with a YAML configuration for each row.
+      root: the experiment's folder: `shared/`, and `ROW/N/` for each row and repetition; `shared-ROW/` where a row
+        differs before its main training.
+      seeds: repetitions of each row.
+      overrides: of fields of every row's configuration.
+      first: rows in the order in which they are shown; others follow by name.
+
+    Raises:
+      UserError: the folder has no configuration.
+    """
+    files = {path.stem: path for path in pathlib.Path(config_dir).glob("*.yaml")}
+    if not files:
+        raise UserError(f"{config_dir} holds no configuration (*.yaml); give a folder like configs/ablations.")
+    rows = [row for row in first if row in files] + sorted(set(files) - set(first))
+    configs = {row: config_lib.load_config(files[row], overrides) for row in rows}
+    root = pathlib.Path(root)
+    return [
+        Run(row, files[row], n, Workspace(root / row / str(n), configs[row].model), overrides)
+        for n in range(seeds)
+        for row in rows
+    ]
+
+
+class _Shared(NamedTuple):
+    """A workspace of stages before main trainings: of each its fingerprint and a run whose configuration makes it."""
+
+    workspace: Workspace
+    prints: dict[str, str]
+    makers: dict[str, Run]
+
+
+def _agree_on(runs: list[Run], root: pathlib.Path) -> list[tuple[Run, _Shared]]:
+    """Every run, and the stages that it shares with those that agree with it in all that both need."""
+    found: list[_Shared] = []
+    pairs = []
+    for run in runs:
+        prints = {stage: fingerprint(stage, run.config()) for stage in stages_of(run.workspace.model)[:-1]}
+        shared = next((each for each in found if all(each.prints.get(s, p) == p for s, p in prints.items())), None)
+        if shared is None:
+            shared = _Shared(Workspace(root / (f"shared-{run.row}" if found else "shared")), {}, {})
+            found.append(shared)
+        for stage, key in prints.items():
+            shared.prints[stage] = key
+            shared.makers.setdefault(stage, run)
+        pairs.append((run, shared))
+    return pairs
+
+
+def make_shared(runs: list[Run], root) -> None:
+    """Makes the stages before the main trainings, each once, and links them into the workspaces that read them."""
+    root, made = pathlib.Path(root), {}
+    pairs = _agree_on(runs, root)
+    for shared in {id(each): each for _, each in pairs}.values():
+        for stage in (stage for stage in STAGES if stage in shared.prints):
+            place, key = shared.workspace.root / stage, shared.prints[stage]
+            if key in made:
+                _link(place, made[key])
+            elif not shared.workspace.is_current(stage, shared.makers[stage].config()):
+                _train(shared.makers[stage], shared.workspace, f"--stage={stage}")
+            made.setdefault(key, place)
+    for run, shared in pairs:
+        for stage in stages_of(run.workspace.model)[:-1]:
+            _link(run.workspace.root / stage, shared.workspace.root / stage)
+        for name in _SHARED_MEASURES:
+            target = root / "shared" / "evaluation" / name
+            target.mkdir(parents=True, exist_ok=True)
+            _link(run.workspace.root / "evaluation" / name, target)
+
+
+def _link(link: pathlib.Path, target: pathlib.Path) -> None:
+    """A relative link, so that the whole folder can be moved."""
+    if link.is_symlink() or not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(target.resolve(), link.parent.resolve()))
+
+
+def train(runs: list[Run]) -> None:
+    """Trains what is not trained; every training is a process of its own, and goes on where it was stopped."""
+    missing = [run for run in runs if not run.workspace.is_current(run.workspace.model, run.config())]
+    for run in progress_bar(missing, desc="trainings", unit="training"):
+        tqdm.write(f"{run.row}, seed {run.repetition}: training in {run.workspace.root}")
+        _train(run, run.workspace)
+
+
+def _train(run: Run, workspace: Workspace, *more: str) -> None:
+    _command(
+        "rgan_tf.train",
+        f"--config_file={run.config_file}",
+        f"--workspace={workspace.root}",
+        f"--params_override={run.changes}",
+        *more,
+    )
+
+
+def _command(module: str, *arguments: str) -> None:
+    """Runs a command of this package and shows what it says; stops at its first failure."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
+    if done.returncode:
+        raise UserError(f"{module} stopped with status {done.returncode}; mend what it says above and start again.")
+
+
+def measure(asked: Sequence[tuple[Run, str, str]], split: str, samples: int, lpips_weights: str = "") -> None:
+    """Measures what is not measured.
+
+    Args:
+      asked: runs, each with a policy of retrieval and a layout.
+      split: to draw.
+      samples: pictures of a scene.
+      lpips_weights: file for the Diversity Score; "" leaves it out.
+    """
+    wanted = "diversity" if lpips_weights and samples > 1 else "fid"
+    missing = [each for each in asked if wanted not in _figures(*each, split, samples)]
+    for run, policy, boxes in progress_bar(missing, desc="evaluations", unit="evaluation"):
+        tqdm.write(f"{run.row}, seed {run.repetition}, {policy} retrieval, {boxes} boxes: evaluating")
+        _command(
+            "rgan_tf.evaluate",
+            f"--workspace={run.workspace.root}",
+            f"--model={run.workspace.model}",
+            f"--split={split}",
+            f"--boxes={boxes}",
+            f"--samples_per_scene={samples}",
+            f"--retrieval={policy}",
+            f"--lpips_weights={lpips_weights}",
+        )
+
+
+def _figures(run: Run, policy: str, boxes: str, split: str, samples: int) -> dict[str, dict]:
+    return records.of_training(run.workspace, run.config(), split, samples, policy, boxes)
+
+
+def sheet(runs: list[Run], split: str) -> Image.Image:
+    """The split's first scenes, drawn on predicted boxes by the first run of every row, beside the real pictures."""
+    first = [run for run in runs if run.repetition == 0]
+    columns, views = {}, []
+    for run in first:
+        batch = next(iter(SplitDrawing(run.workspace, run.config(), split)))
+        columns[run.row] = batch.samples[0].images
+    names = artifacts.vocabulary(first[0].workspace)
+    scenes, boxes = batch.scenes, batch.scenes["boxes"]
+    for row in range(min(_SHOWN, len(batch.real))):
+        mask = scenes["object_mask"][row]
+        graph = [scenes[name][row] for name in ("objects", "object_mask", "triples", "triple_mask")]
+        pictures = (("real", batch.real[row]), *((title, images[row]) for title, images in columns.items()))
+        views.append(SceneView(unpad_scene(*graph, names), boxes[row][mask], None, pictures))
+    return draw_sheet(views)

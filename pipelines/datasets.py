@@ -37,7 +37,8 @@ def make_builder(config: DataConfig, data_dir) -> SceneBuilder:
     )
     if config.builder == "synthetic_scenes":
         scenes = dict(train=config.train_scenes, validation=config.validation_scenes, test=config.test_scenes)
-        settings = SyntheticScenesConfig(scenes=scenes, image_size=config.image_size, mattes=config.mattes, **protocol)
+        recorded = dict(mattes=config.mattes, factors=config.hidden_factors)
+        settings = SyntheticScenesConfig(scenes=scenes, image_size=config.image_size, **recorded, **protocol)
         return SyntheticScenes(data_dir=data_dir, config=settings)
     if config.builder == "coco_stuff":
         settings = CocoStuffConfig(

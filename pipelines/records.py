@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -18,10 +18,23 @@ SELECTION = "selection"
 NO_STYLE = -1
 GROUP = "group"
 MATTE = "matte"
+FACTORS = "factors"
 
 
 class SourceError(UserError):
     """The source of a data set lacks what is needed; the message says what was expected where."""
+
+
+class Factor(NamedTuple):
+    """A hidden factor of scenes beside their style, of which records hold the value.
+
+    kind: "kind", whole numbers that are equal or not; "circle", a part of a full turn in [0, 1). objects: names of
+    those that show it; () for all.
+    """
+
+    name: str
+    kind: str
+    objects: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +71,10 @@ def source_folder(source_dir: str, what: str, expected: Sequence[str], layout: s
 
 
 def features(
-    with_relations: bool = False, with_group: bool = False, with_mattes: bool = False
+    with_relations: bool = False,
+    with_group: bool = False,
+    with_mattes: bool = False,
+    factors: Sequence[Factor] = (),
 ) -> tfds.features.FeaturesDict:
     """Features of one scene.
 
@@ -72,6 +88,7 @@ def features(
       with_group: whether pictures that look alike are known. Then `group` is a text that they share.
       with_mattes: whether what an object covers of its box is known of some. Then an object's `matte` is as
         `pipelines.mattes` encodes it.
+      factors: where there are any, `factors` is a value of each.
     """
     objects = {
         "category": tf.int64,
@@ -91,15 +108,20 @@ def features(
         content["relations"] = tfds.features.Sequence(tfds.features.Tensor(shape=(3,), dtype=tf.int64))
     if with_group:
         content[GROUP] = tfds.features.Text()
+    if factors:
+        content[FACTORS] = tfds.features.Tensor(shape=(len(factors),), dtype=tf.float32)
     return tfds.features.FeaturesDict(content)
 
 
-def metadata(object_names: Sequence[str] = (), style_names: Sequence[str] = ()) -> tfds.core.MetadataDict:
+def metadata(
+    object_names: Sequence[str] = (), style_names: Sequence[str] = (), factors: Sequence[Factor] = ()
+) -> tfds.core.MetadataDict:
     """What tensorflow-datasets stores beside the records as `metadata.json`.
 
     Args:
       object_names: categories in id order; the first has id 1.
       style_names: styles in id order, where the data set has any.
+      factors: further hidden factors, in the order of their values.
 
     Returns:
       A dictionary with these names; no `PREDICATES`, which a data set with annotated relations names in id order; and
@@ -107,4 +129,11 @@ def metadata(object_names: Sequence[str] = (), style_names: Sequence[str] = ()) 
       protocol made of its images.
     """
     names = {OBJECT_NAMES: list(object_names), STYLE_NAMES: list(style_names), PREDICATES: []}
-    return tfds.core.MetadataDict({**names, PROBLEMS: {}, SELECTION: {}})
+    told = {FACTORS: [factor._asdict() for factor in factors]}
+    return tfds.core.MetadataDict({**names, **told, PROBLEMS: {}, SELECTION: {}})
+
+
+def factors_of(builder: tfds.core.DatasetBuilder) -> list[Factor]:
+    """The hidden factors of a prepared data set beside its styles; those of before there were any have none."""
+    told = builder.info.metadata.get(FACTORS, [])
+    return [Factor(each["name"], each["kind"], tuple(each["objects"])) for each in told]

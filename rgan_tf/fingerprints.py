@@ -16,7 +16,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 # Fields that came after workspaces were made, with the values by which those were.
 _LATER = {
-    "data": {"group_separator": "", "mattes": False},
+    "data": {"group_separator": "", "mattes": False, "hidden_factors": False},
     "patch_bank": {"mattes": False, "min_coverage": 0.0},
     "candidates": {"min_recall": 0.99},
     "discriminators": {"spectral": False, "projected": False, "augmentation": [], "r1": 0.0, "r2": 0.0},

@@ -18,6 +18,7 @@ from pipelines.synthetic_scenes.styles import STYLE_NAMES
 from rgan_tf.progress import progress_bar
 
 _SPLITS = ("train", "validation", "test")
+_FACTORS = (records.Factor("hue", "circle"), records.Factor("region", "kind", ("tree", "house", "boat")))
 
 
 def _default_scenes() -> dict[str, int]:
@@ -26,7 +27,10 @@ def _default_scenes() -> dict[str, int]:
 
 @dataclasses.dataclass(eq=False)
 class SyntheticScenesConfig(tfds.core.BuilderConfig):
-    """How many scenes each split gets, how they are drawn, and whether mattes are recorded; `name` follows from it."""
+    """How many scenes each split gets, how they are drawn, and what is recorded of them; `name` follows from it.
+
+    `factors`: hue and region are hidden factors beside the style. `mattes`: what an object covers of its box is kept.
+    """
 
     name: str = ""
     scenes: dict[str, int] = dataclasses.field(default_factory=_default_scenes)
@@ -36,6 +40,7 @@ class SyntheticScenesConfig(tfds.core.BuilderConfig):
     max_objects: int = 8
     seed: int = 0
     mattes: bool = False
+    factors: bool = False
 
     def __post_init__(self):
         """Derives the name.
@@ -48,7 +53,8 @@ class SyntheticScenesConfig(tfds.core.BuilderConfig):
                 f"synthetic_scenes needs at least one scene in each of {', '.join(_SPLITS)}: {self.scenes}."
             )
         counts = [self.scenes[split] for split in _SPLITS]
-        settings = (*counts, float(self.min_object_area), self.seed, *(("mattes",) if self.mattes else ()))
+        asked = [name for name in ("mattes", "factors") if getattr(self, name)]
+        settings = (*counts, float(self.min_object_area), self.seed, *asked)
         digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
         self.name = f"{self.image_size}px_{self.min_objects}to{self.max_objects}_objects_{digest}"
 
@@ -63,10 +69,14 @@ class SyntheticScenes(SceneBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="Drawn landscapes of 3 to 8 objects that share one of six hidden styles.",
-            features=records.features(with_mattes=self.builder_config.mattes),
-            metadata=records.metadata(CATEGORIES, STYLE_NAMES),
+            features=records.features(with_mattes=self.builder_config.mattes, factors=self._factors),
+            metadata=records.metadata(CATEGORIES, STYLE_NAMES, self._factors),
             disable_shuffling=True,
         )
+
+    @property
+    def _factors(self) -> tuple[records.Factor, ...]:
+        return _FACTORS if self.builder_config.factors else ()
 
     def _split_generators(self, dl_manager) -> dict[str, Any]:
         """Scene `index` of a split depends on (seed, split, index) alone, wherever it is drawn."""
@@ -91,7 +101,8 @@ def _draw_part(config: SyntheticScenesConfig, split: str, part: tuple[int, int])
 
 def _draw(config: SyntheticScenesConfig, split: str, index: int) -> dict:
     rng = np.random.default_rng([config.seed, _SPLITS.index(split), index])
-    scene = draw_scene(rng, config.image_size, config.min_object_area, config.min_objects, config.max_objects)
+    bounds = (config.min_object_area, config.min_objects, config.max_objects)
+    scene = draw_scene(rng, config.image_size, *bounds, with_factors=config.factors)
     ids = {name: index for index, name in enumerate(CATEGORIES, start=1)}
     objects = []
     for name, box, at, mask in zip(scene.categories, scene.boxes, scene.centroids, scene.masks):
@@ -103,6 +114,7 @@ def _draw(config: SyntheticScenesConfig, split: str, index: int) -> dict:
         "license": "",
         "style": scene.style,
         "objects": objects,
+        **({records.FACTORS: scene.factors} if config.factors else {}),
     }
 
 

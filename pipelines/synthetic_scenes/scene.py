@@ -8,7 +8,7 @@ import numpy as np
 from pipelines.synthetic_scenes import scenery, sprites
 from pipelines.synthetic_scenes.canvas import Canvas
 from pipelines.synthetic_scenes.layout import LAND, Layout, draw_layout
-from pipelines.synthetic_scenes.styles import STYLES, vary
+from pipelines.synthetic_scenes.styles import REGIONS, STYLES, in_region, vary
 from rgan_tf.config import ConfigError, sizes
 
 # The drawing is finer than the picture: at least this many pixels a side, and at least twice the picture's.
@@ -26,7 +26,8 @@ class SyntheticScene:
     """A picture [size, size, 3] uint8 and its objects, back to front.
 
     `boxes` [n, 4] and `centroids` [n, 2] float32 are those of the pixels that show each object, in [0, 1]; `style` is
-    the index of its hidden style; `masks` [n, size, size] uint8 say what share of a pixel shows an object, 255 for all.
+    the index of its hidden style; `masks` [n, size, size] uint8 say what share of a pixel shows an object, 255 for all;
+    `factors` are hue in [0, 1) and the index of the region, where they were asked for.
     """
 
     image: np.ndarray
@@ -35,10 +36,16 @@ class SyntheticScene:
     boxes: np.ndarray
     centroids: np.ndarray
     masks: np.ndarray
+    factors: tuple[float, ...] = ()
 
 
 def draw_scene(
-    rng: np.random.Generator, image_size: int, min_object_area: float, min_objects: int, max_objects: int
+    rng: np.random.Generator,
+    image_size: int,
+    min_object_area: float,
+    min_objects: int,
+    max_objects: int,
+    with_factors: bool = False,
 ) -> SyntheticScene:
     """Draws scenes until one shows all of its objects well enough.
 
@@ -48,6 +55,7 @@ def draw_scene(
       min_object_area: share of the picture that every object's box must exceed.
       min_objects: fewest objects.
       max_objects: most objects; of the numbers between, only those of `sizes.SYNTHETIC_OBJECTS` are drawn.
+      with_factors: whether hue and region are drawn beside the style.
 
     Raises:
       ValueError: no such scene was found, because the bounds leave no room.
@@ -55,7 +63,10 @@ def draw_scene(
     least, room = sizes.SYNTHETIC_OBJECTS
     fewest, most = min(max(min_objects, least), max_objects), max(min(max_objects, room), min_objects)
     style_index = int(rng.integers(len(STYLES)))
-    style = vary(STYLES[style_index], rng)
+    style, factors = vary(STYLES[style_index], rng), ()
+    if with_factors:
+        factors = (float(rng.random()), int(rng.integers(len(REGIONS))))
+        style = in_region(style, factors[0], REGIONS[factors[1]])
     for attempt in range(_ATTEMPTS):
         # A crowded scene needs more draws than an empty one, and should not be given up for it.
         if attempt % _ATTEMPTS_PER_NUMBER == 0:
@@ -70,7 +81,7 @@ def draw_scene(
         if geometry is not None:
             categories = tuple(item.category for item in layout.items)
             masks = np.stack([canvas.share(owner, image_size) for owner in range(len(categories))])
-            return SyntheticScene(canvas.picture(image_size), style_index, categories, *geometry, masks)
+            return SyntheticScene(canvas.picture(image_size), style_index, categories, *geometry, masks, factors)
     raise ConfigError(
         f"No scene of {min_objects} to {max_objects} objects, each box above {min_object_area} of the picture, was "
         f"found in {_ATTEMPTS} draws; lower data.min_object_area or data.min_objects."

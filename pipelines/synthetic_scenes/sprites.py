@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pipelines.synthetic_scenes import regional
 from pipelines.synthetic_scenes.canvas import Brush, Canvas, mix
 
 _SNOW = (0.97, 0.98, 1.00)
@@ -12,6 +13,8 @@ _SKINS = ((0.97, 0.80, 0.66), (0.80, 0.58, 0.42), (0.50, 0.33, 0.24))
 _TRUNK = (0.42, 0.29, 0.19)
 _WINDOW = (0.36, 0.50, 0.62)
 _LAMP = (1.00, 0.84, 0.42)
+_HOUSES = {"north": regional.cabin, "coast": regional.flat_house}
+_BOATS = {"north": regional.longboat, "coast": regional.dhow}
 
 
 def _pick(rng: np.random.Generator, colours):
@@ -23,9 +26,11 @@ def _rectangle(u0: float, v0: float, u1: float, v1: float):
 
 
 def tree(brush: Brush, rng: np.random.Generator) -> None:
-    """A round broad-leaved tree or a conifer."""
-    leaf = _pick(rng, brush.style.foliage)
-    if rng.random() < 0.4:
+    """A round broad-leaved tree or a conifer; in a region broad-leaved, a conifer, or on the coast a palm."""
+    leaf, region = _pick(rng, brush.style.foliage), brush.style.region
+    if region == "coast":
+        regional.palm(brush, leaf, rng)
+    elif region == "north" or region is None and rng.random() < 0.4:
         _conifer(brush, mix(leaf, (0.06, 0.24, 0.16), 0.35))
     else:
         _broadleaf(brush, leaf, rng)
@@ -57,7 +62,10 @@ def _broadleaf(brush: Brush, leaf, rng: np.random.Generator) -> None:
 
 
 def house(brush: Brush, rng: np.random.Generator) -> None:
-    """A gabled house seen from a corner: front with door, side with windows, chimney."""
+    """A gabled house seen from a corner: front with door, side with windows, chimney; or its region's own."""
+    if brush.style.region in _HOUSES:
+        _HOUSES[brush.style.region](brush, rng)
+        return
     wall, roof = _pick(rng, _WALLS), _pick(rng, _ROOFS)
     side = mix(wall, (0.25, 0.2, 0.25), 0.28)
     eave, ridge, corner = 0.48, 0.08, -0.12
@@ -84,7 +92,10 @@ def house(brush: Brush, rng: np.random.Generator) -> None:
 
 
 def boat(brush: Brush, rng: np.random.Generator) -> None:
-    """A sailing boat with main sail and jib."""
+    """A sailing boat with main sail and jib; or its region's own."""
+    if brush.style.region in _BOATS:
+        _BOATS[brush.style.region](brush, rng)
+        return
     hull, sail = _pick(rng, _CLOTHES), _pick(rng, ((0.98, 0.97, 0.93), (0.98, 0.97, 0.93), (0.95, 0.86, 0.70)))
     brush.polygon(_rectangle(-0.05, 0.0, 0.03, 0.8), (0.36, 0.26, 0.18))
     brush.polygon([(0.05, 0.03), (0.86, 0.66), (0.05, 0.70)], sail)

@@ -1,9 +1,12 @@
-"""The six hidden styles: one light, palette and air for all objects of a scene.
+"""The six hidden styles: one light, palette and air for all objects of a scene; and two more hidden factors.
 
-A style never adds or removes a kind of object; it changes how each one looks, down to the smallest.
+Neither adds or removes a kind of object; they change how each one looks, down to the smallest. The factors are drawn
+for scenes that ask for them: a hue of the air, anywhere on a circle, which tints everything, and a region, in which
+trees, houses and boats are built in a way of their own.
 """
 
 import dataclasses
+from typing import Optional
 
 import numpy as np
 
@@ -42,8 +45,13 @@ class Style:
     lamps: bool = False
     stars: bool = False
     specks: tuple[Colour, ...] = ()
+    # One of `REGIONS`; None where trees are of either kind, whatever else stands there.
+    region: Optional[str] = None
 
 
+REGIONS = ("valley", "north", "coast")
+# How far the hue of the air moves light and sky from grey.
+_TINT = 0.13
 _GREENS = ((0.20, 0.48, 0.16), (0.28, 0.56, 0.18), (0.14, 0.42, 0.22))
 _MEADOW = ((0.46, 0.70, 0.28), (0.30, 0.58, 0.18))
 _WATER = ((0.44, 0.72, 0.86), (0.08, 0.36, 0.62))
@@ -184,22 +192,38 @@ STYLES = (
 STYLE_NAMES = tuple(style.name for style in STYLES)
 
 
+def _shifted(colour: Colour, amount: Colour, gain: float = 1.0) -> Colour:
+    return tuple(float(np.clip(value * gain + delta, 0.0, 1.0)) for value, delta in zip(colour, amount))
+
+
 def vary(style: Style, rng: np.random.Generator) -> Style:
     """One scene's variant of a style: its light, sky and air a little warmer or colder, stronger or weaker."""
-
-    def shift(colour: Colour, amount: Colour, gain: float = 1.0) -> Colour:
-        return tuple(float(np.clip(value * gain + delta, 0.0, 1.0)) for value, delta in zip(colour, amount))
-
     warmth = rng.uniform(-0.035, 0.035)
     tint = (warmth, rng.uniform(-0.015, 0.015), -warmth)
     gain, air = rng.uniform(0.92, 1.08), rng.uniform(0.85, 1.15)
     return dataclasses.replace(
         style,
-        sky=tuple(shift(colour, tint, rng.uniform(0.94, 1.05)) for colour in style.sky),
-        key=shift(style.key, tint, gain),
-        ambient=shift(style.ambient, tint, 2.0 - gain),
-        haze=shift(style.haze, tint),
+        sky=tuple(_shifted(colour, tint, rng.uniform(0.94, 1.05)) for colour in style.sky),
+        key=_shifted(style.key, tint, gain),
+        ambient=_shifted(style.ambient, tint, 2.0 - gain),
+        haze=_shifted(style.haze, tint),
         haze_near=style.haze_near * air,
         haze_far=min(style.haze_far * air, 0.9),
         saturation=style.saturation * rng.uniform(0.94, 1.06),
+    )
+
+
+def in_region(style: Style, hue: float, region: str) -> Style:
+    """A style under air of a hue, in turns of the circle from red over green to blue, and in a region."""
+    turns = hue - np.arange(3) / 3.0
+    tint = tuple(float(_TINT * np.cos(2.0 * np.pi * turn)) for turn in turns)
+    half = tuple(value / 2.0 for value in tint)
+    return dataclasses.replace(
+        style,
+        sky=tuple(_shifted(colour, tint) for colour in style.sky),
+        cloud=tuple(_shifted(colour, half) for colour in style.cloud),
+        key=_shifted(style.key, half),
+        ambient=_shifted(style.ambient, tint),
+        haze=_shifted(style.haze, tint),
+        region=region,
     )

@@ -96,6 +96,10 @@ def _check_data(data: DataConfig) -> None:
             f"data.group_separator is {data.group_separator!r}; it parts names of pictures that coco_stuff reads, so "
             f"leave it empty for {data.builder}."
         )
+    if data.hidden_factors and data.builder != "synthetic_scenes":
+        raise ConfigError(
+            f"data.hidden_factors is true; synthetic_scenes alone draws them, so set it to false for {data.builder}."
+        )
     if data.builder == "visual_genome":
         _check_visual_genome(data)
     else:

@@ -39,6 +39,8 @@ class DataConfig(hyperparams.Config):
     train_scenes: kinds.Count = 2000
     validation_scenes: kinds.Count = 128
     test_scenes: kinds.Count = 128
+    # synthetic_scenes: a hue of the air and a region are hidden beside the style; a harder test of retrieval.
+    hidden_factors: kinds.Switch = False
     # coco_stuff: the first so many of val2017 become validation, the rest test (sg2im: 1024).
     validation_images: kinds.Count = 1024
     require_stuff: kinds.Switch = True

@@ -47,6 +47,7 @@ class RetrievalFigures:
             self._style = retrieval_scores.StyleAgreement(bank, self.styles)
         except UndefinedScore as reason:
             self.left_out.append(str(reason))
+        self._factors = retrieval_scores.factor_agreements(bank, training, names.objects)
 
     def update(self, batch: DrawnBatch) -> None:
         """Adds a drawn batch."""
@@ -63,6 +64,8 @@ class RetrievalFigures:
             self._categories.add_rows(scenes["objects"], sample.rows)
             if self._style:
                 self._style.update(sample.rows)
+            for agreement in self._factors:
+                agreement.update(sample.rows)
 
     def by_category(self) -> Optional[list[CategoryRow]]:
         """Retrieval by category; None where the model did not learn it."""
@@ -80,6 +83,12 @@ class RetrievalFigures:
             yield namer.measured("cooccurrence_distance", k, distance.scene_mean, None, {"pairs": distance.count})
         if self._style:
             yield namer.averaged("style_agreement", k, self._style.result()["style_agreement"])
+        for agreement in self._factors:
+            try:
+                for name, score in agreement.result().items():
+                    yield namer.averaged(name, k, score)
+            except UndefinedScore as reason:
+                self.left_out.append(str(reason))
         recall = candidate_recall.candidate_recall(self._workspace, self._config, split)
         for name, score in recall.items():
             yield namer.averaged(f"candidate_recall_{name}", f"k{self._config.candidates.k_max}", score, drawn=False)

@@ -5,6 +5,7 @@ ones. A scene with fewer than two such objects has no pair and takes no part; an
 -1, or a patch that was removed from the bank) is in no pair.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from pipelines.input_pipeline import SceneSource
 from pipelines.patch_bank.bank import PatchBank
-from pipelines.records import NO_STYLE, STYLE_NAMES
+from pipelines.records import FACTORS, NO_STYLE, STYLE_NAMES, Factor, factors_of
 from rgan_tf.evaluation.metrics.averages import SceneAverage, Score, UndefinedScore, check_finite
 from rgan_tf.ops.relaxed_subset import candidate_distances
 
@@ -148,6 +149,57 @@ class StyleAgreement:
           UndefinedScore: no scene had two retrieved patches with a style.
         """
         return {"style_agreement": self._average.result()}
+
+
+class FactorAgreement:
+    """How far retrieved patches agree in a hidden factor beside the style; a patch has its source scene's value.
+
+    Over pairs of patches of categories that show it: the share of equal ones of a "kind"; on a "circle" the mean of
+    (1 + cos d) / 2, d the angle between them, of which chance gives 1/2.
+    """
+
+    def __init__(self, bank: PatchBank, factor: Factor, values, shown: Sequence[int]):
+        """Takes the bank, the factor, its values float `[S]` for the training scenes, and the categories' ids."""
+        self._bank, self._factor, self._values = bank, factor, np.asarray(values)
+        self._shown = np.asarray(sorted(shown))
+        self._average = SceneAverage(f"Agreement in {factor.name}", "pair of retrieved patches that show it")
+
+    def update(self, rows) -> None:
+        """Adds scenes by their retrieved bank rows, int `[B, N]`, -1 for none."""
+        rows = np.asarray(rows)
+        held = np.maximum(rows, 0)
+        values = self._values[self._bank.scene_index[held]]
+        apart = values[:, :, np.newaxis] - values[:, np.newaxis]
+        agree = apart == 0 if self._factor.kind == "kind" else (1 + np.cos(2 * np.pi * apart)) / 2
+        shows = _present(self._bank, rows) & np.isin(np.asarray(self._bank.category)[held], self._shown)
+        self._average.update(agree, _pairs(shows))
+
+    def result(self) -> dict[str, Score]:
+        """The score "agreement_NAME".
+
+        Raises:
+          UndefinedScore: no scene had two such patches.
+        """
+        return {f"agreement_{self._factor.name}": self._average.result()}
+
+
+def factor_agreements(bank: PatchBank, source: SceneSource, objects: Sequence[str]) -> list[FactorAgreement]:
+    """One for each hidden factor of a data set, of which there may be none.
+
+    Args:
+      bank: cut from the scenes.
+      source: the training scenes.
+      objects: names by category id.
+    """
+    factors = factors_of(source.builder)
+    if not factors:
+        return []
+    values = np.array([record[FACTORS] for _, record in source.records().as_numpy_iterator()])
+    agreements = []
+    for place, factor in enumerate(factors):
+        shown = [number for number, name in enumerate(objects) if name in factor.objects or not factor.objects]
+        agreements.append(FactorAgreement(bank, factor, values[:, place], shown))
+    return agreements
 
 
 def training_styles(source: SceneSource) -> np.ndarray:

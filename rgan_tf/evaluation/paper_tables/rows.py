@@ -26,6 +26,8 @@ TABLE_2 = {
     "ground-truth accuracy": "ground_truth_accuracy",
     "object accuracy": "object_accuracy",
 }
+# Of data sets with hidden factors; shown where they were measured.
+FACTORS = {"hue agreement": "agreement_hue", "region agreement": "agreement_region"}
 # Of a comparison of systems: what is measured of any pictures.
 COMPARISON = {
     **TABLE_1,
@@ -133,11 +135,12 @@ def table_2(evaluated: Sequence[Evaluated], published: Optional[published_lib.Pu
     if len(datasets) > 1:
         raise UserError(f"Table 2 is of one data set, and these are of {' and '.join(datasets)}; give one at a time.")
     shown = [row for row in _published_rows(published, evaluated) if row.boxes == BOXES[0]]
-    rows = [(f"{row.title} (published)", [row.figures.get(m) for m in TABLE_2.values()]) for row in shown]
-    for name in dict.fromkeys(each.row for each in evaluated):
-        lines = _lines(evaluated, name, BOXES[0], datasets[0])
-        rows.append((name, [_cell(lines, metric) for metric in TABLE_2.values()]))
-    return Table(("retrieval", *TABLE_2), rows, _notes(evaluated, published, shown))
+    found = {name: _lines(evaluated, name, BOXES[0], datasets[0]) for name in dict.fromkeys(e.row for e in evaluated)}
+    factors = {t: m for t, m in FACTORS.items() if any(_cell(lines, m) is not None for lines in found.values())}
+    columns = {**TABLE_2, **factors}
+    rows = [(f"{row.title} (published)", [row.figures.get(m) for m in columns.values()]) for row in shown]
+    rows += [(name, [_cell(lines, metric) for metric in columns.values()]) for name, lines in found.items()]
+    return Table(("retrieval", *columns), rows, _notes(evaluated, published, shown))
 
 
 def comparison(evaluated: Sequence[Evaluated]) -> Table:

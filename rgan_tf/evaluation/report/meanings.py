@@ -45,6 +45,10 @@ MEANINGS = {
     "occurs together: lower is better.",
     "style_agreement": "Share of pairs of retrieved patches that come from scenes of one style: higher is better, and "
     "1 is perfect.",
+    "agreement_hue": "How near the hues of the air are under which retrieved patches were seen, over pairs: higher is "
+    "better, 1 is the same, chance gives 0.5.",
+    "agreement_region": "Share of pairs of retrieved trees, houses and boats that are of one region: higher is better, "
+    "and 1 is perfect.",
     "candidate_recall_stored": "Share of the truly nearest patches that the stored candidate lists hold: higher is "
     "better; below 1 the prefilter loses some.",
     "candidate_recall_scann": "The same for ScaNN in every category, also in those that are searched exhaustively.",

@@ -14,7 +14,7 @@ from typing import Optional
 import requests
 
 from pipelines.download.catalogue import PublishedFile
-from pipelines.records import SourceError
+from rgan_tf.errors import UserError
 from rgan_tf.progress import progress_bar
 
 _BLOCK = 2**20
@@ -25,7 +25,7 @@ _TRIES, _LONGEST_WAIT = 5, 60.0
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
-class DownloadError(SourceError):
+class DownloadError(UserError):
     """A file that cannot be had; the message names it, its address and the mend."""
 
 

@@ -23,7 +23,7 @@ OVERRIDES = "evaluation.network=in_domain,evaluation.splits=2"
 def runs(baselines_root, tmp_path_factory):
     """A trained run of two systems, one that retrieves and one that does not, on the tiny configuration."""
     folder = tmp_path_factory.mktemp("configs")
-    for model, section in (("sg2im", BASELINES["sg2im"]), ("retrievegan", "")):
+    for model, section in (("sg2im", BASELINES["sg2im"]), ("pastegan", "")):
         fields = [field.replace("baseline.", "", 1).replace("=", ": ") for field in _fields(section)]
         text = f"base: {REPOSITORY / 'tests' / 'tiny.yaml'}\nmodel: {model}\nbaseline: {{{', '.join(fields)}}}\n"
         (folder / f"{model}.yaml").write_text(text)
@@ -97,7 +97,7 @@ def test_the_table_has_every_system_under_both_layouts(runs):
             evaluate.evaluate(run.workspace, Setting("validation", boxes, samples=1), overrides=OVERRIDES)
     made = table1.table(runs, "validation", 1)
     titles = [title for title, _ in made.rows]
-    systems = ["retrievegan", "sg2im"]
+    systems = ["pastegan", "sg2im"]
     assert titles == ["real pictures"] + [f"{b} boxes: {s}" for b in ("predicted", "ground-truth") for s in systems]
     assert made.columns[1:3] == ("FID", "IS") and "KID" in made.columns and "DS" not in made.columns
     for _, cells in made.rows:

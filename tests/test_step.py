@@ -51,10 +51,16 @@ def test_every_configuration_runs_plainly_and_on_gpus(shipped):
     assert lacks == set()
 
 
-def test_every_configuration_runs_compiled_and_in_mixed_precision(tiny_workspace, shipped):
+MIXED, COMPILED = "runtime.mixed_precision=true", "runtime.xla=true"
+
+
+@pytest.mark.parametrize(
+    "tolerances",
+    [{MIXED: 3e-2, COMPILED: 1e-3}, pytest.param({f"{COMPILED},{MIXED}": 3e-2}, marks=pytest.mark.slow)],
+    ids=["either", "both"],
+)
+def test_every_configuration_runs_compiled_and_in_mixed_precision(tiny_workspace, shipped, tolerances):
     path, plain, _ = shipped
-    mixed, compiled = "runtime.mixed_precision=true", "runtime.xla=true"
-    tolerances = {mixed: 3e-2, compiled: 1e-3, f"{compiled},{mixed}": 3e-2}
     for overrides, (terms, lacks) in steps_elsewhere(tiny_workspace, path, *tolerances).items():
         assert all(np.isfinite(value) for value in terms.values())
         assert lacks == []

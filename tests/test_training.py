@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import tiny_config
+from conftest import baseline_config, tiny_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rgan_tf import losses
@@ -95,8 +95,10 @@ def test_averaged_weights_are_used_where_kept(tiny_workspace):
 
 
 def test_profiled_steps_leave_a_trace(workspace_copy):
-    run_stage(workspace_copy, tiny_config(), profile="1,2")
-    traces = list(workspace_copy.directory("retrievegan").glob("plugins/profile/*/*.xplane.pb"))
+    # Any model's: of one that is traced quickly.
+    config, workspace = baseline_config("sg2im"), Workspace(workspace_copy.root, "sg2im")
+    run_stage(workspace, config, "sg2im", profile="1,2")
+    traces = list(workspace.directory("sg2im").glob("plugins/profile/*/*.xplane.pb"))
     assert len(traces) == 1 and traces[0].stat().st_size > 10000
 
 

@@ -176,7 +176,8 @@ def test_report_shows_everything_and_asks_for_nothing(workspace, lines):
     page = (workspace.root / "evaluation" / "report.html").read_text()
     for line in lines:
         assert line["name"] in page and html.escape(MEANINGS[line["metric"]]) in page
-    assert set(MEANINGS) == {line["metric"] for line in lines} | {"diversity", "candidate_recall_faiss"}
+    of_others = {"diversity", "candidate_recall_faiss", "agreement_hue", "agreement_region"}
+    assert set(MEANINGS) == {line["metric"] for line in lines} | of_others
     # The floor stands right below the distance.
     assert page.index("fid.validation") < page.index("fid_real.validation") < page.index("is.validation")
     for part in ("loss/total", "Patches that fit worst", "One scene, other seeds", "noon", "autumn", "<svg"):

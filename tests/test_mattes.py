@@ -191,14 +191,15 @@ def test_gradients_reach_a_matte():
         tape.watch(patches)
         value = tf.reduce_sum(fuser(maps, patches, boxes, mask)[1][..., 3])
     slope = tape.gradient(value, patches).numpy()
-    step, place = 2e-2, (0, 1, 3, 2, 3)
+    # Small, for a longer step meets a bend of the fine matte's ReLU.
+    step, place = 1e-3, (0, 1, 3, 2, 3)
     ends = []
     for change in (step, -step):
         moved = patches.numpy()
         moved[place] += change
         # In float64: a float32 sum over the picture would round the difference away.
         ends.append(fuser(maps, tf.constant(moved), boxes, mask)[1][..., 3].numpy().astype(np.float64))
-    assert slope[place] == pytest.approx((ends[0] - ends[1]).sum() / (2 * step), rel=0.03) and slope[place] != 0
+    assert slope[place] == pytest.approx((ends[0] - ends[1]).sum() / (2 * step), rel=0.01) and slope[place] != 0
 
 
 def test_d_obj_sees_mattes_where_there_are_any():

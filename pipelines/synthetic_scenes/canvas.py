@@ -16,6 +16,16 @@ def mix(first: Sequence[float], second: Sequence[float], share: float) -> Colour
     return tuple(float(a + (b - a) * share) for a, b in zip(first, second))
 
 
+def pick(rng: np.random.Generator, colours: Sequence[Colour]) -> Colour:
+    """One of the colours."""
+    return colours[rng.integers(len(colours))]
+
+
+def rectangle(u0: float, v0: float, u1: float, v1: float) -> list[tuple[float, float]]:
+    """The corners of a rectangle."""
+    return [(u0, v0), (u1, v0), (u1, v1), (u0, v1)]
+
+
 class Canvas:
     """Colours and owners of a square picture, drawn in coordinates of [0, 1] with y pointing down.
 

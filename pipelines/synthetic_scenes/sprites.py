@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipelines.synthetic_scenes import regional
-from pipelines.synthetic_scenes.canvas import Brush, Canvas, mix
+from pipelines.synthetic_scenes.canvas import Brush, Canvas, mix, pick, rectangle
 
 _SNOW = (0.97, 0.98, 1.00)
 _WALLS = ((0.96, 0.92, 0.82), (0.86, 0.46, 0.36), (0.93, 0.80, 0.52), (0.74, 0.84, 0.90), (0.97, 0.97, 0.95))
@@ -17,17 +17,9 @@ _HOUSES = {"north": regional.cabin, "coast": regional.flat_house}
 _BOATS = {"north": regional.longboat, "coast": regional.dhow}
 
 
-def _pick(rng: np.random.Generator, colours):
-    return colours[rng.integers(len(colours))]
-
-
-def _rectangle(u0: float, v0: float, u1: float, v1: float):
-    return [(u0, v0), (u1, v0), (u1, v1), (u0, v1)]
-
-
 def tree(brush: Brush, rng: np.random.Generator) -> None:
     """A round broad-leaved tree or a conifer; in a region broad-leaved, a conifer, or on the coast a palm."""
-    leaf, region = _pick(rng, brush.style.foliage), brush.style.region
+    leaf, region = pick(rng, brush.style.foliage), brush.style.region
     if region == "coast":
         regional.palm(brush, leaf, rng)
     elif region == "north" or region is None and rng.random() < 0.4:
@@ -38,7 +30,7 @@ def tree(brush: Brush, rng: np.random.Generator) -> None:
 
 
 def _conifer(brush: Brush, leaf) -> None:
-    brush.polygon(_rectangle(-0.13, 0.80, 0.13, 1.0), _TRUNK)
+    brush.polygon(rectangle(-0.13, 0.80, 0.13, 1.0), _TRUNK)
     for top, bottom, half in ((0.44, 0.90, 0.98), (0.22, 0.66, 0.80), (0.0, 0.42, 0.60)):
         brush.polygon([(0.0, top), (half, bottom), (0.0, bottom - 0.04), (-half, bottom)], leaf)
         brush.polygon([(0.0, top), (half, bottom), (0.1, bottom - 0.03)], mix(leaf, (0.0, 0.1, 0.1), 0.28))
@@ -66,12 +58,12 @@ def house(brush: Brush, rng: np.random.Generator) -> None:
     if brush.style.region in _HOUSES:
         _HOUSES[brush.style.region](brush, rng)
         return
-    wall, roof = _pick(rng, _WALLS), _pick(rng, _ROOFS)
+    wall, roof = pick(rng, _WALLS), pick(rng, _ROOFS)
     side = mix(wall, (0.25, 0.2, 0.25), 0.28)
     eave, ridge, corner = 0.48, 0.08, -0.12
     middle = (corner - 0.92) / 2.0
-    brush.polygon(_rectangle(0.40, 0.0, 0.58, 0.3), mix(roof, (0.2, 0.1, 0.1), 0.4))
-    brush.polygon(_rectangle(corner, eave - 0.02, 0.94, 1.0), side)
+    brush.polygon(rectangle(0.40, 0.0, 0.58, 0.3), mix(roof, (0.2, 0.1, 0.1), 0.4))
+    brush.polygon(rectangle(corner, eave - 0.02, 0.94, 1.0), side)
     brush.polygon([(-0.92, 1.0), (-0.92, eave), (middle, ridge + 0.06), (corner, eave), (corner, 1.0)], wall)
     slope = [(middle, ridge), (0.78, ridge), (1.0, eave + 0.05), (corner + 0.04, eave + 0.05)]
     brush.polygon(slope, roof)
@@ -79,11 +71,11 @@ def house(brush: Brush, rng: np.random.Generator) -> None:
     brush.polygon(verge, mix(roof, (0.1, 0.05, 0.05), 0.3))
     if brush.style.snow_cover:
         brush.polygon([(middle, ridge), (0.78, ridge), (0.92, eave - 0.10), (corner - 0.05, eave - 0.10)], _SNOW)
-        brush.polygon(_rectangle(0.38, -0.01, 0.60, 0.05), _SNOW)
-    brush.polygon(_rectangle(middle - 0.13, 0.68, middle + 0.13, 1.0), mix(roof, (0.3, 0.2, 0.1), 0.4))
+        brush.polygon(rectangle(0.38, -0.01, 0.60, 0.05), _SNOW)
+    brush.polygon(rectangle(middle - 0.13, 0.68, middle + 0.13, 1.0), mix(roof, (0.3, 0.2, 0.1), 0.4))
     for left in (0.08, 0.54):
-        pane = _rectangle(left, 0.63, left + 0.26, 0.83)
-        brush.polygon(_rectangle(left - 0.04, 0.61, left + 0.30, 0.85), mix(wall, (1.0, 1.0, 1.0), 0.5))
+        pane = rectangle(left, 0.63, left + 0.26, 0.83)
+        brush.polygon(rectangle(left - 0.04, 0.61, left + 0.30, 0.85), mix(wall, (1.0, 1.0, 1.0), 0.5))
         if brush.style.lamps:
             brush.lamp(pane, _LAMP)
         else:
@@ -96,8 +88,8 @@ def boat(brush: Brush, rng: np.random.Generator) -> None:
     if brush.style.region in _BOATS:
         _BOATS[brush.style.region](brush, rng)
         return
-    hull, sail = _pick(rng, _CLOTHES), _pick(rng, ((0.98, 0.97, 0.93), (0.98, 0.97, 0.93), (0.95, 0.86, 0.70)))
-    brush.polygon(_rectangle(-0.05, 0.0, 0.03, 0.8), (0.36, 0.26, 0.18))
+    hull, sail = pick(rng, _CLOTHES), pick(rng, ((0.98, 0.97, 0.93), (0.98, 0.97, 0.93), (0.95, 0.86, 0.70)))
+    brush.polygon(rectangle(-0.05, 0.0, 0.03, 0.8), (0.36, 0.26, 0.18))
     brush.polygon([(0.05, 0.03), (0.86, 0.66), (0.05, 0.70)], sail)
     brush.polygon([(-0.09, 0.12), (-0.72, 0.68), (-0.09, 0.70)], mix(sail, hull, 0.35))
     brush.polygon([(-1.0, 0.75), (1.0, 0.75), (0.74, 1.0), (-0.70, 1.0)], hull)
@@ -105,13 +97,13 @@ def boat(brush: Brush, rng: np.random.Generator) -> None:
     if brush.style.snow_cover:
         brush.polygon([(-0.98, 0.71), (0.98, 0.71), (0.98, 0.77), (-0.98, 0.77)], _SNOW)
     if brush.style.lamps:
-        brush.lamp(_rectangle(-0.62, 0.84, -0.40, 0.93), _LAMP)
+        brush.lamp(rectangle(-0.62, 0.84, -0.40, 0.93), _LAMP)
     brush.finish(relief=0.55)
 
 
 def _legs(brush: Brush, places, top: float, half: float, colour) -> None:
     for index, u in enumerate(places):
-        brush.polygon(_rectangle(u - half, top, u + half, 1.0), mix(colour, (0.0, 0.0, 0.0), 0.25 * (index % 2)))
+        brush.polygon(rectangle(u - half, top, u + half, 1.0), mix(colour, (0.0, 0.0, 0.0), 0.25 * (index % 2)))
 
 
 def sheep(brush: Brush, rng: np.random.Generator) -> None:
@@ -140,7 +132,7 @@ def sheep(brush: Brush, rng: np.random.Generator) -> None:
 
 def cow(brush: Brush, rng: np.random.Generator) -> None:
     """A piebald cow with horns and udder."""
-    patch = _pick(rng, ((0.14, 0.12, 0.12), (0.46, 0.25, 0.13)))
+    patch = pick(rng, ((0.14, 0.12, 0.12), (0.46, 0.25, 0.13)))
     hide = (0.96, 0.93, 0.89)
     _legs(brush, (-0.70, -0.50, 0.16, 0.36), 0.55, 0.08, hide)
     brush.polygon(
@@ -162,7 +154,7 @@ def cow(brush: Brush, rng: np.random.Generator) -> None:
 
 def dog(brush: Brush, rng: np.random.Generator) -> None:
     """A standing dog, tail up, ear down."""
-    coat = _pick(rng, ((0.62, 0.40, 0.20), (0.84, 0.66, 0.40), (0.36, 0.26, 0.22)))
+    coat = pick(rng, ((0.62, 0.40, 0.20), (0.84, 0.66, 0.40), (0.36, 0.26, 0.22)))
     belly = mix(coat, (1.0, 0.96, 0.88), 0.5)
     _legs(brush, (-0.58, -0.40, 0.20, 0.38), 0.60, 0.08, coat)
     brush.polygon([(-0.66, 0.46), (-0.98, 0.08), (-0.86, 0.04), (-0.52, 0.40)], coat)
@@ -190,9 +182,9 @@ def dog(brush: Brush, rng: np.random.Generator) -> None:
 
 def person(brush: Brush, rng: np.random.Generator) -> None:
     """A standing person, arms at ease; a woollen hat in the snow."""
-    shirt, skin = _pick(rng, _CLOTHES), _pick(rng, _SKINS)
-    hair = _pick(rng, ((0.16, 0.11, 0.09), (0.46, 0.28, 0.12), (0.85, 0.68, 0.34)))
-    trousers = _pick(rng, ((0.16, 0.20, 0.36), (0.26, 0.22, 0.20), (0.44, 0.40, 0.34)))
+    shirt, skin = pick(rng, _CLOTHES), pick(rng, _SKINS)
+    hair = pick(rng, ((0.16, 0.11, 0.09), (0.46, 0.28, 0.12), (0.85, 0.68, 0.34)))
+    trousers = pick(rng, ((0.16, 0.20, 0.36), (0.26, 0.22, 0.20), (0.44, 0.40, 0.34)))
     brush.polygon([(-0.42, 0.56), (0.02, 0.56), (-0.06, 1.0), (-0.50, 1.0)], trousers)
     brush.polygon([(-0.02, 0.56), (0.42, 0.56), (0.50, 1.0), (0.06, 1.0)], mix(trousers, (0.0, 0.0, 0.0), 0.2))
     for sign in (-1.0, 1.0):
@@ -207,8 +199,8 @@ def person(brush: Brush, rng: np.random.Generator) -> None:
         brush.ellipse(0.0, 0.08, 0.46, 0.09, shirt)
     brush.ellipse(0.06, 0.15, 0.34, 0.09, skin)
     if brush.style.snow_cover:
-        brush.polygon(_rectangle(-0.50, 0.07, 0.50, 0.11), _SNOW)
-        brush.polygon(_rectangle(-0.54, 0.23, 0.54, 0.29), _SNOW)
+        brush.polygon(rectangle(-0.50, 0.07, 0.50, 0.11), _SNOW)
+        brush.polygon(rectangle(-0.54, 0.23, 0.54, 0.29), _SNOW)
     brush.finish(relief=0.45)
 
 

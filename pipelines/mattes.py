@@ -37,7 +37,8 @@ def encode(mask: np.ndarray, box) -> bytes:
     Returns:
       A PNG of the box's part; `NONE` where the mask has nothing within it.
     """
-    part = np.ascontiguousarray(mask[pixel_spans(box, *mask.shape)])
+    # In float32, as records hold it: a border at half a pixel would else be rounded otherwise when the patch is cut.
+    part = np.ascontiguousarray(mask[pixel_spans(np.asarray(box, np.float32), *mask.shape)])
     return cv2.imencode(".png", part)[1].tobytes() if part.any() else NONE
 
 

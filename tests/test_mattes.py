@@ -44,6 +44,21 @@ def test_a_matte_is_the_mask_within_the_box():
             mattes.decode(broken, 24, 16)
 
 
+def test_a_matte_fits_the_box_as_records_hold_it():
+    image = np.zeros((333, 427, 3), np.uint8)
+    mask = np.full(image.shape[:2], 255, np.uint8)
+    mask[::2] = 0
+    # Annotations lie at hundredths of pixels, many of them on half ones.
+    edges = np.random.default_rng(0).integers(0, 200 * 427, (4000, 2, 2)) / 200 % [427, 333]
+    boxes = np.concatenate([edges.min(axis=1), edges.max(axis=1) + 1], axis=1) / [428, 334, 428, 334]
+    for box in boxes.tolist():
+        crop_patch(image, np.float32(box), 8, mattes.encode(mask, box))
+    edges = np.arange(0.5, 100)
+    for low in edges[:-1]:
+        box = (low / 427, low / 333, (low + 1) / 427, (low + 1) / 333)
+        crop_patch(image, np.float32(box), 8, mattes.encode(mask, box))
+
+
 def test_masks_of_synthetic_scenes_share_out_the_picture():
     scene = draw_scene(np.random.default_rng(3), 64, 0.02, 3, 8)
     # Every pixel is somebody's, in shares that are rounded.

@@ -105,8 +105,8 @@ def _draw(config: SyntheticScenesConfig, split: str, index: int) -> dict:
     scene = draw_scene(rng, config.image_size, *bounds, with_factors=config.factors)
     ids = {name: index for index, name in enumerate(CATEGORIES, start=1)}
     objects = []
-    for name, box, at, mask in zip(scene.categories, scene.boxes, scene.centroids, scene.masks):
-        matte = {records.MATTE: mattes.encode(mask, box)} if config.mattes else {}
+    for place, (name, box, at) in enumerate(zip(scene.categories, scene.boxes, scene.centroids)):
+        matte = {records.MATTE: mattes.encode(scene.mask(place), box)} if config.mattes else {}
         objects.append({"category": ids[name], "box": box, "centroid": at, **matte})
     return {
         "image": _png(scene.image),

@@ -84,11 +84,6 @@ class Canvas:
         """Mask [S, S] of the pixels that show an object."""
         return self.owner == owner
 
-    def share(self, owner: int, size: int) -> np.ndarray:
-        """The share 0 to 255 of each pixel of the picture that shows an object, uint8 [size, size]."""
-        mask = np.where(self.visible(owner), np.uint8(255), np.uint8(0))
-        return cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
-
     def picture(self, size: int) -> np.ndarray:
         """The graded picture, [size, size, 3] uint8."""
         small = cv2.resize(self.colour, (size, size), interpolation=cv2.INTER_AREA)

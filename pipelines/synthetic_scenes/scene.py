@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Optional
 
+import cv2
 import numpy as np
 
 from pipelines.synthetic_scenes import scenery, sprites
@@ -26,7 +27,7 @@ class SyntheticScene:
     """A picture [size, size, 3] uint8 and its objects, back to front.
 
     `boxes` [n, 4] and `centroids` [n, 2] float32 are those of the pixels that show each object, in [0, 1]; `style` is
-    the index of its hidden style; `masks` [n, size, size] uint8 say what share of a pixel shows an object, 255 for all;
+    the index of its hidden style; `owners` [S, S] uint8 says which object each pixel of the finer drawing shows;
     `factors` are hue in [0, 1) and the index of the region, where they were asked for.
     """
 
@@ -35,8 +36,13 @@ class SyntheticScene:
     categories: tuple[str, ...]
     boxes: np.ndarray
     centroids: np.ndarray
-    masks: np.ndarray
+    owners: np.ndarray
     factors: tuple[float, ...] = ()
+
+    def mask(self, place: int) -> np.ndarray:
+        """The share 0 to 255 of each pixel of the picture that shows an object, uint8 [size, size]."""
+        shown = np.where(self.owners == place, np.uint8(255), np.uint8(0))
+        return cv2.resize(shown, self.image.shape[:2], interpolation=cv2.INTER_AREA)
 
 
 def draw_scene(
@@ -80,8 +86,8 @@ def draw_scene(
         geometry = _geometry(canvas, layout, min_object_area)
         if geometry is not None:
             categories = tuple(item.category for item in layout.items)
-            masks = np.stack([canvas.share(owner, image_size) for owner in range(len(categories))])
-            return SyntheticScene(canvas.picture(image_size), style_index, categories, *geometry, masks, factors)
+            picture = canvas.picture(image_size)
+            return SyntheticScene(picture, style_index, categories, *geometry, canvas.owner, factors)
     raise ConfigError(
         f"No scene of {min_objects} to {max_objects} objects, each box above {min_object_area} of the picture, was "
         f"found in {_ATTEMPTS} draws; lower data.min_object_area or data.min_objects."

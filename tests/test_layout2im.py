@@ -14,7 +14,7 @@ from rgan_tf.scene_graph import Vocabulary
 from rgan_tf.training.systems import system_of
 
 TINY = "model=layout2im,baseline.latent_dim=3,baseline.embedding_dim=4,baseline.width=4,baseline.lstm_widths=[5,3]"
-TINY += ",baseline.residual_blocks=1,baseline.crop_size=8,baseline.normalization=none"
+TINY += ",baseline.residual_blocks=1,baseline.crop_size=8"
 
 
 def settings(more=""):
@@ -58,54 +58,71 @@ def test_the_fuser_is_a_convolutional_lstm_over_valid_objects():
         np.testing.assert_allclose(result, sequence[-1], rtol=1e-3, atol=1e-5)
 
 
+def halved(maps, kernel):
+    """A convolution of [H, W, C] by a 4 x 4 kernel that steps by two; TensorFlow pads one pixel on either side."""
+    padded = np.pad(maps, [(1, 1), (1, 1), (0, 0)])
+    full = [
+        sum(scipy.signal.correlate2d(padded[..., c], kernel[..., c, f], "valid") for c in range(maps.shape[-1]))
+        for f in range(kernel.shape[-1])
+    ]
+    return np.stack(full, axis=-1)[::2, ::2]
+
+
+def normalized(maps, valid, categories, norm):
+    """Of maps [M, H, W, C] by the statistics of the valid ones, and by category."""
+    mean, deviation = maps[valid].mean(axis=(0, 1, 2)), maps[valid].var(axis=(0, 1, 2))
+    scale, shift = (table.embeddings.numpy()[categories][:, None, None] for table in (norm.scale, norm.shift))
+    return (maps - mean) / np.sqrt(deviation + 1e-3) * scale + shift
+
+
+def stirred(model, rng):
+    """Gives every table by category numbers of its own."""
+    for layer in model.submodules:
+        if isinstance(layer, tf.keras.layers.Embedding):
+            layer.embeddings.assign(rng.normal(1, 0.3, layer.embeddings.shape))
+
+
+CATEGORIES, VALID = np.array([[3, 5, 5]], np.int32), np.array([[True, True, False]])
+
+
 def test_a_code_is_estimated_by_category():
-    rng = np.random.default_rng(1)
-    estimator = layout2im.CropEstimator(settings(), 7)
-    crops = rng.normal(size=(1, 2, 8, 8, 3))
-    categories = np.array([[3, 5]], np.int32)
-    estimator(tf.constant(crops, tf.float32), tf.constant(categories))
+    rng, flat = np.random.default_rng(1), (VALID[0], CATEGORIES[0])
+    estimator, crops = layout2im.CropEstimator(settings(), 7), rng.normal(size=(1, 3, 8, 8, 3))
+    inputs = tf.constant(crops, tf.float32), tf.constant(CATEGORIES), tf.constant(VALID)
+    estimator(*inputs)
+    stirred(estimator, rng)
+    found = estimator(*inputs, training=True)
+    maps = crops[0]
     for block in (estimator.stem, *estimator.downsampling):
-        for table in (block.scale, block.shift):
-            table.embeddings.assign(rng.normal(1, 0.3, table.embeddings.shape))
-    found = estimator(tf.constant(crops, tf.float32), tf.constant(categories))
-    for place, category in enumerate(categories[0]):
-        maps = crops[0, place]
-        for block in (estimator.stem, *estimator.downsampling):
-            kernel = block.conv.kernel.numpy()
-            if block is estimator.stem:
-                maps = same(maps, kernel)
-            else:
-                # TensorFlow's "same" pads one pixel on either side of a 4 x 4 kernel that steps by two.
-                padded = np.pad(maps, [(1, 1), (1, 1), (0, 0)])
-                full = np.stack(
-                    [
-                        sum(
-                            scipy.signal.correlate2d(padded[..., c], kernel[..., c, f], "valid")
-                            for c in range(maps.shape[-1])
-                        )
-                        for f in range(kernel.shape[-1])
-                    ],
-                    axis=-1,
-                )
-                maps = full[::2, ::2]
-            scale, shift = (table.embeddings.numpy()[category] for table in (block.scale, block.shift))
-            maps = np.maximum(maps * scale + shift, 0)
-        features = maps.mean(axis=(0, 1))
-        for layer, value in ((estimator.to_mean, found.mean), (estimator.to_log_variance, found.log_variance)):
-            kernel, bias = (weight.numpy() for weight in layer.weights)
-            np.testing.assert_allclose(value[0, place], features @ kernel + bias, rtol=1e-3, atol=1e-5)
+        convolve = same if block is estimator.stem else halved
+        maps = np.stack([convolve(each, block.conv.kernel.numpy()) for each in maps])
+        maps = np.maximum(normalized(maps, *flat, block.norm), 0)
+    features = maps.mean(axis=(1, 2))
+    for layer, value in ((estimator.to_mean, found.mean), (estimator.to_log_variance, found.log_variance)):
+        kernel, bias = (weight.numpy() for weight in layer.weights)
+        np.testing.assert_allclose(value[0], features @ kernel + bias, rtol=1e-3, atol=1e-4)
 
 
-def test_object_maps_are_their_vectors_within_their_boxes():
-    maps = layout2im.ObjectMaps(settings(), 32, 7)
-    categories, latents = tf.constant([[2, 4]]), tf.random.stateless_normal([1, 2, 3], [0, 1])
-    boxes = tf.constant([[[0.0, 0.0, 0.5, 1.0], [0.25, 0.25, 0.75, 0.5]]])
-    result = maps(categories, latents, boxes)
-    assert result.shape == (1, 2, 8, 8, 16)
-    # Far from the box a map holds what an empty picture would give.
-    elsewhere = maps(categories, latents, tf.zeros([1, 2, 4]))
-    np.testing.assert_allclose(result[0, 0, :, 6:], elsewhere[0, 0, :, 6:], atol=1e-5)
-    assert np.abs(result[0, 0, :, :3] - elsewhere[0, 0, :, :3]).max() > 1e-3
+def test_object_maps_are_vectors_within_boxes_brought_down():
+    rng, flat = np.random.default_rng(2), (VALID[0], CATEGORIES[0])
+    maps, latents = layout2im.ObjectMaps(settings(), 32, 7), rng.normal(size=(1, 3, 3)).astype(np.float32)
+    # On the pixel grid, where what a box covers is 0 or 1.
+    boxes = np.array([[[0, 0, 0.5, 1], [0.25, 0.25, 0.75, 0.5], [0, 0, 1, 1]]], np.float32)
+    inputs = tf.constant(CATEGORIES), tf.constant(VALID), tf.constant(latents), tf.constant(boxes)
+    maps(*inputs)
+    stirred(maps, rng)
+    found = maps(*inputs, training=True)
+    vectors = np.concatenate([maps.embedding.embeddings.numpy()[CATEGORIES[0]], latents[0]], axis=-1)
+    expected = np.zeros([3, 32, 32, 4])
+    for place, (vector, (x0, y0, x1, y1)) in enumerate(zip(vectors, (32 * boxes[0]).astype(int))):
+        expected[place, y0:y1, x0:x1] = vector @ maps.stem.kernel.numpy()
+    expected = np.maximum(normalized(expected, *flat, maps.stem_norm), 0)
+    for block in maps.downsampling:
+        expected = np.stack([halved(each, block.conv.kernel.numpy()) for each in expected])
+        expected = normalized(expected, *flat, block.norm)
+        # What goes into the fuser is not cut off at zero.
+        expected = expected if block is maps.downsampling[-1] else np.maximum(expected, 0)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_divergence_is_that_of_normal_distributions():
@@ -141,11 +158,9 @@ def test_published_widths_have_the_parameters_of_the_authors_code():
     names = Vocabulary.from_names([f"object {i}" for i in range(171)], list("abcdef"))
     model = system_of("layout2im").build(config, names)
     # Scale and shift by category of the crop estimator and of the object maps; the categories' vectors.
-    categories = 12 * (2 * (64 + 128 + 256 + 512 + 1024) + 2 * (128 + 256 + 512) + 64)
-    # After the first product of the object maps.
-    scale_and_shift = 184 * 2 * 64
-    norms, biases = 2 * (128 + 256 + 512), 12 * 64 + 256
-    assert model.count_params() == 27_684_739 - categories - scale_and_shift + norms + biases
+    categories = 12 * (2 * (64 + 128 + 256 + 512 + 1024) + 2 * (64 + 128 + 256 + 512) + 64)
+    trained = sum(int(tf.size(weight)) for weight in model.trainable_variables)
+    assert trained == 27_684_739 - categories
 
 
 def test_sizes_that_do_not_fit_are_told():

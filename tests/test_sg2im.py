@@ -39,14 +39,19 @@ def built(config, names):
     return model
 
 
-def convolved(maps, layer, slope):
-    """A same-padded convolution of [H, W, C] with a Keras layer's weights, and leaky ReLU, by SciPy."""
-    kernel, bias = (weight.numpy() for weight in layer.conv.weights)
+def convolved(maps, layer):
+    """A same-padded convolution of [H, W, C] with a Keras layer's weights, by SciPy."""
+    kernel, bias = (weight.numpy() for weight in layer.weights)
     outputs = [
         sum(scipy.signal.correlate2d(maps[..., c], kernel[..., c, f], "same") for c in range(maps.shape[-1]))
         for f in range(kernel.shape[-1])
     ]
-    outputs = np.stack(outputs, axis=-1) + bias
+    return np.stack(outputs, axis=-1) + bias
+
+
+def normalized(maps, valid, slope):
+    """Maps [M, H, W, C] by the statistics of the valid ones, and leaky ReLU."""
+    outputs = (maps - maps[valid].mean(axis=(0, 1, 2))) / np.sqrt(maps[valid].var(axis=(0, 1, 2)) + 1e-3)
     return np.where(outputs > 0, outputs, slope * outputs)
 
 
@@ -55,32 +60,33 @@ def doubled(maps):
 
 
 def test_masks_are_those_of_the_paper(names):
-    model, features = (
-        built(configured("baseline.normalization=none"), names),
-        np.random.default_rng(0).normal(size=(3, 8)),
-    )
-    found = model.masks(tf.constant(features, tf.float32)).numpy()
-    for feature, mask in zip(features, found):
-        maps = feature[None, None]
-        for block in model.masks.blocks:
-            maps = convolved(doubled(maps), block, 0.0)
-        kernel, bias = (weight.numpy() for weight in model.masks.to_logits.weights)
-        logits = maps @ kernel[0, 0] + bias
-        np.testing.assert_allclose(mask, 1 / (1 + np.exp(-logits[..., 0])), rtol=1e-4)
+    model, features = built(configured(), names), np.random.default_rng(0).normal(size=(3, 8))
+    valid = np.array([True, False, True])
+    found = model.masks(tf.constant(features, tf.float32), tf.constant(valid), training=True).numpy()
+    maps = features[:, None, None]
+    for block in model.masks.blocks:
+        maps = np.stack([convolved(doubled(each), block.conv) for each in maps])
+        maps = normalized(maps, valid, 0.0)
+    kernel, bias = (weight.numpy() for weight in model.masks.to_logits.weights)
+    logits = maps @ kernel[0, 0] + bias
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits[..., 0])), rtol=1e-3)
     assert found.shape == (3, 4, 4)
 
 
 def test_refinement_is_that_of_the_paper(names):
-    model, rng = built(configured("baseline.normalization=none"), names), np.random.default_rng(1)
-    layout, noise = rng.normal(size=(32, 32, 8)), rng.normal(size=(8, 8, 1))
-    found = model.refinement(*(tf.constant(value[None], tf.float32) for value in (layout, noise)))[0].numpy()
+    model, rng = built(configured(), names), np.random.default_rng(1)
+    layout, noise = rng.normal(size=(2, 32, 32, 8)), rng.normal(size=(2, 8, 8, 1))
+    inputs = [tf.constant(value, tf.float32) for value in (layout, noise)]
+    found = model.refinement(*inputs, training=True).numpy()
     maps = noise
     for size, (first, second) in zip((16, 32), model.refinement.levels):
-        shrunk = layout.reshape(size, 32 // size, size, 32 // size, 8).mean(axis=(1, 3))
-        maps = np.concatenate([shrunk, doubled(maps)], axis=-1)
-        maps = convolved(convolved(maps, first, 0.2), second, 0.2)
+        shrunk = layout.reshape(2, size, 32 // size, size, 32 // size, 8).mean(axis=(2, 4))
+        maps = np.concatenate([shrunk, np.stack([doubled(each) for each in maps])], axis=-1)
+        for block in (first, second):
+            maps = normalized(np.stack([convolved(each, block.conv) for each in maps]), [True, True], 0.2)
     kernel, bias = (weight.numpy() for weight in model.refinement.to_colours.weights)
-    expected = convolved(maps, model.refinement.hidden, 0.2) @ kernel[0, 0] + bias
+    hidden = np.stack([convolved(each, model.refinement.hidden.conv) for each in maps])
+    expected = np.where(hidden > 0, hidden, 0.2 * hidden) @ kernel[0, 0] + bias
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -152,12 +158,13 @@ def test_published_widths_have_the_published_layers():
         refinement += conv(128 + before, width) + conv(width, width)
         before = width
     refinement += conv(64, 64, normalized=False) + dense(64, 3)
-    assert model.count_params() == graph + masks + refinement
+    trained = sum(int(tf.size(weight)) for weight in model.trainable_variables)
+    assert trained == graph + masks + refinement
     # What the authors' code (google/sg2im, 2c1bf4a) counts by its own defaults, less what it has besides: 13 rows of
     # the categories' table, 32 channels of noise in every module's layout, the classifier of relations.
     noise = 32 * 9 * (1024 + 512 + 256 + 128 + 64)
     relations = dense(2 * 128 + 8, 512) + dense(512, 7)
-    assert model.count_params() == 28_158_223 - 13 * 128 - noise - relations
+    assert trained == 28_158_223 - 13 * 128 - noise - relations
 
 
 @pytest.mark.parametrize(

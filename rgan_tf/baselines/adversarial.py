@@ -29,7 +29,7 @@ class AdversarialTrainer(StageTrainer):
     """Trains a model against D_img and D_obj, which RetrieveGAN's are as well."""
 
     def __init__(self, model: tf.keras.Model, config: config_lib.ExperimentConfig, num_objects: int):
-        """Takes the model, not yet built, and makes the critics; call it in the strategy's scope, then `build`."""
+        """Takes the model, built, and makes the critics; call it in the strategy's scope, then `build`."""
         self.model, self.settings = model, config.baseline
         self._config = config
         self._critics = Critics(
@@ -40,9 +40,8 @@ class AdversarialTrainer(StageTrainer):
         )
 
     def build(self, batch: dict[str, tf.Tensor]) -> None:
-        """Creates all variables by one pass over a batch, and the optimizers."""
-        batch = to_device(batch)
-        self._critics.build(batch, self.losses(batch).made[0])
+        """Creates the critics' variables by one pass over a batch, and the optimizers."""
+        self._critics.build(to_device(batch))
         generator = OptimizedModel.create((self.model,), self._config.training.optimizer)
         optimized = {"generator": generator, **self._critics.optimized()}
         super().__init__(optimized, self._config.runtime, self._config.training.batch_size)

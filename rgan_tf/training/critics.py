@@ -72,17 +72,17 @@ class Critics:
 
     def judge_real(self, batch: Batch) -> Verdict:
         """What they say of the batch's own pictures."""
-        own = Made(batch["image"], batch.get("ground_truth_patches"))
-        return self._judge(batch, own, _REAL, self._settings.r1 > 0)
+        return self._judge(batch, _own(batch), _REAL, self._settings.r1 > 0)
 
     def judge_made(self, batch: Batch, *made: Made) -> list[Verdict]:
         """What they say of each."""
         sloped = self._settings.r2 > 0
         return [self._judge(batch, each, place, sloped) for place, each in enumerate(made, start=_REAL + 1)]
 
-    def build(self, batch: Batch, made: Made) -> None:
-        """Creates the critics' variables by a pass over what they will look at."""
-        self.image(made.pictures), self.objects(made.pictures, batch["boxes"], patches=made.patches)
+    def build(self, batch: Batch) -> None:
+        """Creates the critics' variables by a pass over the batch's own pictures."""
+        own = _own(batch)
+        self.image(own.pictures), self.objects(own.pictures, batch["boxes"], patches=own.patches)
 
     def _judge(self, batch: Batch, made: Made, which: int, sloped: bool) -> Verdict:
         image = self._changed(batch, made.pictures[:, None], (which, 0))[:, 0]
@@ -157,6 +157,11 @@ def adversarial_gradients(
         name: tape.gradient(loss, optimized[name].variables, unconnected_gradients="zero")
         for name, loss in sides.items()
     }
+
+
+def _own(batch: Batch) -> Made:
+    """The batch's pictures as if they were made, of the objects' own patches where it has some."""
+    return Made(batch["image"], batch.get("ground_truth_patches"))
 
 
 def _mean(values: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -76,7 +76,9 @@ class StageTrainer(orbit.StandardTrainer, abc.ABC):
         self.profile = profiling.StepProfile.none()
         self.summaries = tf.summary.create_noop_writer()
         # No step has control flow that AutoGraph would have to see; converting it would double the time of tracing.
-        self._gradients = tf.function(self.gradients, autograph=False, jit_compile=settings.xla or None)
+        # Not a function of its own without need: within one replicas could not sum, as batch normalization does.
+        compiled = settings.xla
+        self._gradients = tf.function(self.gradients, autograph=False, jit_compile=True) if compiled else self.gradients
         self._compiled_step = tf.function(self._step, autograph=False)
         self._sums: dict[str, tf.Variable] = {}
         self._first_bad: dict[str, tf.Variable] = {}

@@ -6,8 +6,16 @@ from typing import NamedTuple, Optional
 import tensorflow as tf
 
 from rgan_tf import config as config_lib
+from rgan_tf.baselines.batch_norm import (
+    BatchNormBlock,
+    ConditionalBatchNorm,
+    ConditionalBlock,
+    ResidualBlock,
+    convolution,
+    doubling,
+)
 from rgan_tf.config.bounds import ConfigError
-from rgan_tf.models.layers import ConvBlock, ResidualBlock, fold, normalization, unfold
+from rgan_tf.models.layers import fold, unfold
 from rgan_tf.ops import scene_random
 from rgan_tf.ops.box_sampling import crop, paste
 
@@ -23,53 +31,28 @@ class Posterior(NamedTuple):
     log_variance: tf.Tensor
 
 
-class ConditionalBlock(tf.keras.layers.Layer):
-    """Convolution, per-sample normalization, scale and shift by category, ReLU."""
-
-    def __init__(self, filters: int, kernel_size: int, strides: int, kind: str, num_objects: int, name: str):
-        """Takes the convolution's measures, the kind of `layers.normalization`, and the number of category ids."""
-        super().__init__(name=name)
-        self.conv = tf.keras.layers.Conv2D(
-            filters, kernel_size, strides, "same", use_bias=False, kernel_initializer="he_normal", name="conv"
-        )
-        self.norm = normalization(kind, filters, "norm")
-        embedding = tf.keras.layers.Embedding
-        self.scale = embedding(num_objects, filters, embeddings_initializer="ones", name="scale")
-        self.shift = embedding(num_objects, filters, embeddings_initializer="zeros", name="shift")
-
-    def call(self, maps: tf.Tensor, categories: tf.Tensor) -> tf.Tensor:
-        """[M, H, W, C], int [M] -> [M, H / strides, W / strides, filters]."""
-        maps = self.conv(maps)
-        if self.norm is not None:
-            maps = self.norm(maps)
-        scale, shift = (table(categories)[:, None, None, :] for table in (self.scale, self.shift))
-        return tf.nn.relu(maps * scale + shift)
-
-
 class CropEstimator(tf.keras.layers.Layer):
-    """Estimates an object's latent code from its crop and category.
-
-    Nothing is normalized here: over a crop's own pixels that would take away its colour, which is what a code is for.
-    """
+    """Estimates an object's latent code from its crop and category."""
 
     def __init__(self, settings, num_objects: int, name: str = "crop_estimator"):
         """Takes the model's settings and the number of category ids."""
         super().__init__(name=name)
         width, halvings = settings.width, max(1, settings.crop_size.bit_length() - 2)
-        self.stem = ConditionalBlock(width, 7, 1, "none", num_objects, "stem")
+        self.stem = ConditionalBlock(convolution(width, 7), num_objects, name="stem")
         self.downsampling = [
-            ConditionalBlock(width << min(i + 1, 4), _KERNEL, 2, "none", num_objects, f"downsampling_{i}")
+            ConditionalBlock(convolution(width << min(i + 1, 4), _KERNEL, 2), num_objects, name=f"downsampling_{i}")
             for i in range(halvings)
         ]
         self.to_mean = tf.keras.layers.Dense(settings.latent_dim, dtype=tf.float32, name="to_mean")
         self.to_log_variance = tf.keras.layers.Dense(settings.latent_dim, dtype=tf.float32, name="to_log_variance")
 
-    def call(self, crops: tf.Tensor, categories: tf.Tensor) -> Posterior:
-        """[B, N, h, w, 3], int [B, N] -> Posterior."""
-        flat = tf.reshape(categories, [-1])
-        maps = self.stem(fold(crops, 3), flat)
-        for block in self.downsampling:
-            maps = block(maps, flat)
+    def call(
+        self, crops: tf.Tensor, categories: tf.Tensor, object_mask: tf.Tensor, training: bool = False
+    ) -> Posterior:
+        """[B, N, h, w, 3], int [B, N], bool [B, N] -> Posterior."""
+        maps, flat = fold(crops, 3), [tf.reshape(each, [-1]) for each in (categories, object_mask)]
+        for block in (self.stem, *self.downsampling):
+            maps = block(maps, *flat, training=training)
         features = tf.reduce_mean(maps, axis=[1, 2])
         inner = categories.shape[1:2]
         return Posterior(unfold(self.to_mean(features), inner), unfold(self.to_log_variance(features), inner))
@@ -82,23 +65,41 @@ class ObjectMaps(tf.keras.layers.Layer):
         """Takes the model's settings, the side of the picture, and the number of category ids."""
         super().__init__(name=name)
         self._side = side
-        self.embedding = tf.keras.layers.Embedding(num_objects, settings.embedding_dim, name="categories")
-        kind, width = settings.normalization, settings.width
+        # As large as a code, which would drown a smaller one.
+        self.embedding = tf.keras.layers.Embedding(
+            num_objects, settings.embedding_dim, tf.keras.initializers.RandomNormal(stddev=1.0), name="categories"
+        )
+        width, count = settings.width, halvings(side, settings.fused_size)
         # A 1 x 1 convolution of vectors that fill a box is a product of vectors, laid over it.
         self.stem = tf.keras.layers.Dense(width, use_bias=False, kernel_initializer="he_normal", name="stem")
-        self.blocks = [
-            ConditionalBlock(width << min(i + 1, 3), _KERNEL, 2, kind, num_objects, f"downsampling_{i}")
-            for i in range(halvings(side, settings.fused_size))
+        self.stem_norm = ConditionalBatchNorm(width, num_objects, "stem_norm")
+        self.downsampling = [
+            ConditionalBlock(
+                convolution(width << min(i + 1, 3), _KERNEL, 2),
+                num_objects,
+                # The recurrent fuser has an activation of its own.
+                activation="relu" if i < count - 1 else None,
+                name=f"downsampling_{i}",
+            )
+            for i in range(count)
         ]
 
-    def call(self, categories: tf.Tensor, latents: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-        """int [B, N], [B, N, Z], [B, N, 4] -> [B, N, fused_size, fused_size, C]."""
-        vectors = tf.nn.relu(self.stem(tf.concat([self.embedding(categories), latents], axis=-1)))
+    def call(
+        self,
+        categories: tf.Tensor,
+        object_mask: tf.Tensor,
+        latents: tf.Tensor,
+        boxes: tf.Tensor,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """int [B, N], bool [B, N], [B, N, Z], [B, N, 4] -> [B, N, fused_size, fused_size, C]."""
+        vectors = self.stem(tf.concat([self.embedding(categories), latents], axis=-1))
         _, coverage = paste(tf.ones([*vectors.shape[:1], vectors.shape[1], 1, 1, 1]), boxes, (self._side,) * 2)
-        maps = vectors[:, :, None, None, :] * tf.cast(coverage, vectors.dtype)[..., None]
-        flat, maps = tf.reshape(categories, [-1]), fold(maps, 3)
-        for block in self.blocks:
-            maps = block(maps, flat)
+        maps = fold(vectors[:, :, None, None, :] * tf.cast(coverage, vectors.dtype)[..., None], 3)
+        flat = [tf.reshape(each, [-1]) for each in (categories, object_mask)]
+        maps = tf.nn.relu(self.stem_norm(maps, *flat, training=training))
+        for block in self.downsampling:
+            maps = block(maps, *flat, training=training)
         return unfold(maps, categories.shape[1:2])
 
 
@@ -133,29 +134,22 @@ class Decoder(tf.keras.layers.Layer):
     def __init__(self, settings, side: int, name: str = "decoder"):
         """Takes the model's settings and the side of the picture."""
         super().__init__(name=name)
-        count, width, kind = halvings(side, settings.fused_size), settings.width, settings.normalization
+        count, width = halvings(side, settings.fused_size), settings.width
         self.residual = [
-            ResidualBlock(settings.lstm_widths[-1], kind, name=f"residual_{i}") for i in range(settings.residual_blocks)
+            ResidualBlock(settings.lstm_widths[-1], f"residual_{i}") for i in range(settings.residual_blocks)
         ]
-        self.widening = ConvBlock(4 * width, normalization_kind=kind, name="widening")
+        self.widening = BatchNormBlock(convolution(4 * width), name="widening")
         widths = [width << max(0, min(2, count - 1 - i)) for i in range(count)]
         self.doublings = [
-            tf.keras.layers.Conv2DTranspose(
-                filters, _KERNEL, 2, "same", use_bias=False, kernel_initializer="he_normal", name=f"doubling_{i}"
-            )
-            for i, filters in enumerate(widths)
+            BatchNormBlock(doubling(filters, _KERNEL), name=f"doubling_{i}") for i, filters in enumerate(widths)
         ]
-        self.norms = [normalization(kind, filters, f"norm_{i}") for i, filters in enumerate(widths)]
         self.to_colours = tf.keras.layers.Conv2D(3, 7, padding="same", dtype=tf.float32, name="to_colours")
 
-    def call(self, layout: tf.Tensor) -> tf.Tensor:
+    def call(self, layout: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[B, h, h, C] -> float32 [B, H, H, 3] in (-1, 1)."""
-        for block in self.residual:
-            layout = block(layout)
-        maps = self.widening(layout)
-        for doubling, norm in zip(self.doublings, self.norms):
-            maps = doubling(maps)
-            maps = tf.nn.relu(maps if norm is None else norm(maps))
+        maps = layout
+        for block in (*self.residual, self.widening, *self.doublings):
+            maps = block(maps, training=training)
         return tf.tanh(self.to_colours(maps))
 
 
@@ -176,23 +170,32 @@ class Layout2Im(tf.keras.Model):
         self.fuser = Fuser(settings.lstm_widths)
         self.decoder = Decoder(settings, side)
 
-    def call(self, batch: dict[str, tf.Tensor], latents: tf.Tensor, boxes: Optional[tf.Tensor] = None) -> tf.Tensor:
+    def call(
+        self,
+        batch: dict[str, tf.Tensor],
+        latents: tf.Tensor,
+        boxes: Optional[tf.Tensor] = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         """Draws scenes.
 
         Args:
           batch: objects, object_mask, and the boxes [B, N, 4] where `boxes` gives none.
           latents: [B, N, Z].
           boxes: [B, N, 4].
+          training: whether normalization is by the batch's own statistics, which are remembered, or by those.
 
         Returns:
           float32 [B, H, W, 3] in (-1, 1).
         """
-        maps = self.object_maps(batch["objects"], latents, batch["boxes"] if boxes is None else boxes)
-        return self.decoder(self.fuser(maps, batch["object_mask"]))
+        boxes, mask = batch["boxes"] if boxes is None else boxes, batch["object_mask"]
+        maps = self.object_maps(batch["objects"], mask, latents, boxes, training=training)
+        return self.decoder(self.fuser(maps, mask), training=training)
 
-    def estimate(self, image: tf.Tensor, batch: dict[str, tf.Tensor]) -> Posterior:
+    def estimate(self, image: tf.Tensor, batch: dict[str, tf.Tensor], training: bool = False) -> Posterior:
         """The latent codes of the objects in pictures [B, H, W, 3], cut out by the batch's boxes."""
-        return self.crop_estimator(crop(image, batch["boxes"], (self._crop_size,) * 2), batch["objects"])
+        crops = crop(image, batch["boxes"], (self._crop_size,) * 2)
+        return self.crop_estimator(crops, batch["objects"], batch["object_mask"], training=training)
 
     def prior(self, scene_seed: tf.Tensor, objects: int) -> tf.Tensor:
         """Latent codes [B, N, Z] from the standard normal distribution; an object's depends on its scene's seed and its

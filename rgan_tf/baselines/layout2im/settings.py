@@ -25,7 +25,6 @@ class Settings(hyperparams.Config):
         list[int], ListOf(Integer(1, kinds.WIDEST), 1, 8, "integers, a width each", repeats=True)
     ] = dataclasses.field(default_factory=lambda: [128, 64, 64])
     residual_blocks: kinds.Depth = 6
-    normalization: kinds.Normalization = "group"
     adversarial: kinds.Adversarial = "modified"
     # Weights of the latents' divergence, image and latent reconstruction, both adversarial losses and classification.
     kl: kinds.LossWeight = 0.01

@@ -39,7 +39,7 @@ class Layout2ImSystem(System):
 
     def make_trainer(self, workspace, config, names, batch) -> Layout2ImTrainer:
         """See `System`."""
-        trainer = Layout2ImTrainer(Layout2Im(config, names.num_objects), config, names.num_objects)
+        trainer = Layout2ImTrainer(self.build(config, names), config, names.num_objects)
         trainer.build(batch)
         return trainer
 

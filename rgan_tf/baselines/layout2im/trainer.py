@@ -16,10 +16,10 @@ class Layout2ImTrainer(AdversarialTrainer):
     def losses(self, batch) -> Losses:
         """See `AdversarialTrainer`."""
         model, mask, seeds = self.model, batch["object_mask"], batch["scene_seed"]
-        posterior = model.estimate(batch["image"], batch)
+        posterior = model.estimate(batch["image"], batch, training=True)
         random = model.prior(seeds, mask.shape[1])
         reconstructed, generated = self._draw_both(batch, model.sample(posterior, seeds), random)
-        found_again = model.estimate(generated, batch).mean
+        found_again = model.estimate(generated, batch, training=True).mean
         terms = {
             "kl": losses.scene_mean(divergence(posterior), mask),
             "recon_img": losses.reconstruction_loss(reconstructed, batch["image"]),
@@ -30,7 +30,8 @@ class Layout2ImTrainer(AdversarialTrainer):
     def _draw_both(self, batch, estimated, random):
         """Both pictures share weights, so one pass over a batch of twice the size serves them."""
         twice = {name: tf.concat([batch[name]] * 2, axis=0) for name in ("objects", "object_mask", "boxes")}
-        return tf.split(self.model(twice, tf.concat([estimated, random], axis=0)), 2, axis=0)
+        latents = tf.concat([estimated, random], axis=0)
+        return tf.split(self.model(twice, latents, training=True), 2, axis=0)
 
 
 def divergence(posterior: Posterior) -> tf.Tensor:

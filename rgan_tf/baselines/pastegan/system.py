@@ -52,7 +52,7 @@ class PasteGANSystem(System):
 
     def make_trainer(self, workspace, config, names, batch) -> PasteGANTrainer:
         """See `System`; the graph encoder begins where its pretraining ended."""
-        model = PasteGAN(config, names.num_objects, names.num_predicates)
+        model = self.build(config, names)
         trainer = PasteGANTrainer(model, config, names.num_objects)
         trainer.build(batch)
         artifacts.load_pretrained(model.graph_encoder, workspace, config)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rgan_tf import config as config_lib
+from rgan_tf.baselines.batch_norm import BatchNormBlock, convolution
 from rgan_tf.config.bounds import ConfigError
 from rgan_tf.models.graph_encoder import GraphEncoder, GraphEncoding
 from rgan_tf.models.layers import ConvBlock, fold, unfold
@@ -26,8 +27,8 @@ class Drawn(NamedTuple):
 class MaskNetwork(tf.keras.layers.Layer):
     """Object features to soft binary masks: a convolution after each doubling of the side, then a logit a pixel."""
 
-    def __init__(self, size: int, width: int, normalization: str, name: str = "mask_network"):
-        """Takes the side of a mask, the channels on the way, and the kind of `layers.normalization`.
+    def __init__(self, size: int, width: int, name: str = "mask_network"):
+        """Takes the side of a mask and the channels on the way.
 
         Raises:
           ConfigError: the side is no power of two.
@@ -36,17 +37,16 @@ class MaskNetwork(tf.keras.layers.Layer):
         doublings = size.bit_length() - 1
         if size != 1 << doublings:
             raise ConfigError(f"baseline.mask_size is {size}; it must be a power of two.")
-        # A map of one pixel, whose normalization would be 0, is never normalized here.
         self.blocks = [
-            ConvBlock(width, normalization_kind=normalization, name=f"doubling_{i}") for i in range(doublings)
+            BatchNormBlock(convolution(width, bias=True), name=f"doubling_{place}") for place in range(doublings)
         ]
         self.to_logits = tf.keras.layers.Conv2D(1, 1, dtype=tf.float32, name="to_logits")
 
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """[M, D] -> float32 [M, size, size] in (0, 1)."""
+    def call(self, features: tf.Tensor, valid: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """[M, D], bool [M] -> float32 [M, size, size] in (0, 1)."""
         maps = features[:, None, None, :]
         for block in self.blocks:
-            maps = block(_doubled(maps))
+            maps = block(_doubled(maps), valid, training=training)
         return tf.sigmoid(self.to_logits(maps))[..., 0]
 
 
@@ -57,17 +57,12 @@ class CascadedRefinement(tf.keras.layers.Layer):
     it gave, enlarged twofold by repetition; the coarsest one begins with noise.
     """
 
-    def __init__(self, widths, normalization: str, name: str = "refinement"):
-        """Takes a width a module, from the coarsest, and the kind of normalization."""
+    def __init__(self, widths, name: str = "refinement"):
+        """Takes a width a module, from the coarsest."""
         super().__init__(name=name)
         self.levels = [
             [
-                ConvBlock(
-                    width,
-                    normalization_kind=normalization,
-                    activation="leaky_relu",
-                    name=f"module_{level}_{place}",
-                )
+                BatchNormBlock(convolution(width, bias=True), "leaky_relu", name=f"module_{level}_{place}")
                 for place in ("first", "second")
             ]
             for level, width in enumerate(widths)
@@ -75,13 +70,14 @@ class CascadedRefinement(tf.keras.layers.Layer):
         self.hidden = ConvBlock(widths[-1], activation="leaky_relu", name="hidden")
         self.to_colours = tf.keras.layers.Conv2D(3, 1, dtype=tf.float32, name="to_colours")
 
-    def call(self, layout: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    def call(self, layout: tf.Tensor, noise: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[B, H, H, D], [B, H / 2^n, H / 2^n, 1] -> float32 [B, H, H, 3]; n is the number of modules."""
         maps = noise
         for level, (first, second) in enumerate(self.levels):
             maps = _doubled(maps)
             factor = 1 << (len(self.levels) - 1 - level)
-            maps = second(first(tf.concat([_shrunk(layout, factor), maps], axis=-1)))
+            maps = first(tf.concat([_shrunk(layout, factor), maps], axis=-1), training=training)
+            maps = second(maps, training=training)
         return self.to_colours(self.hidden(maps))
 
 
@@ -105,10 +101,12 @@ class Sg2im(tf.keras.Model):
             )
         self._side = side
         self.graph_encoder = GraphEncoder(config.graph_encoder, num_objects, num_predicates)
-        self.masks = MaskNetwork(settings.mask_size, config.graph_encoder.embedding_dim, settings.normalization)
-        self.refinement = CascadedRefinement(settings.refinement_widths, settings.normalization)
+        self.masks = MaskNetwork(settings.mask_size, config.graph_encoder.embedding_dim)
+        self.refinement = CascadedRefinement(settings.refinement_widths)
 
-    def call(self, batch: dict[str, tf.Tensor], boxes: tf.Tensor, box_given: tf.Tensor) -> Drawn:
+    def call(
+        self, batch: dict[str, tf.Tensor], boxes: tf.Tensor, box_given: tf.Tensor, training: bool = False
+    ) -> Drawn:
         """Draws scenes.
 
         Args:
@@ -116,17 +114,19 @@ class Sg2im(tf.keras.Model):
           boxes: [B, N, 4].
           box_given: bool [B, N]: objects that are laid out by `boxes`, as all are in training; the others by what is
             predicted.
+          training: whether normalization is by the batch's own statistics, which are remembered, or by those.
         """
         encoding = self.graph_encoder.encode(batch)
         features = encoding.object_features
-        masks = unfold(self.masks(fold(features, 1)), features.shape[1:2])
+        valid = tf.reshape(batch["object_mask"], [-1])
+        masks = unfold(self.masks(fold(features, 1), valid, training=training), features.shape[1:2])
         placed = tf.where(box_given[..., None], boxes, encoding.boxes)
         layout = scene_layout(features, masks, placed, batch["object_mask"], self._side)
         shape = [self._coarsest, self._coarsest, _NOISE_CHANNELS]
         noise = tf.map_fn(
             lambda seed: tf.random.stateless_normal(shape, seed), batch["scene_seed"], fn_output_signature=tf.float32
         )
-        image = tf.tanh(self.refinement(layout, tf.cast(noise, layout.dtype)))
+        image = tf.tanh(self.refinement(layout, tf.cast(noise, layout.dtype), training=training))
         return Drawn(image, encoding, masks)
 
 

@@ -19,9 +19,6 @@ class Settings(hyperparams.Config):
     refinement_widths: Annotated[
         list[int], ListOf(Integer(1, kinds.WIDEST), 1, 12, "integers, a width each", repeats=True)
     ] = dataclasses.field(default_factory=lambda: [1024, 512, 256, 128, 64])
-    # Of a sample's own maps, where the paper's is over the batch (docs/method.md); by channel alone it would take away
-    # what a map of few pixels says.
-    normalization: kinds.Normalization = "group"
     adversarial: kinds.Adversarial = "modified"
     # Weights of box, pixel, image and object adversarial, and auxiliary classification losses.
     bbx: kinds.LossWeight = 10.0

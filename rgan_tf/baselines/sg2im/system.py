@@ -32,7 +32,7 @@ class Sg2imSystem(System):
 
     def make_trainer(self, workspace, config, names, batch) -> Sg2imTrainer:
         """See `System`."""
-        trainer = Sg2imTrainer(Sg2im(config, names.num_objects, names.num_predicates), config, names.num_objects)
+        trainer = Sg2imTrainer(self.build(config, names), config, names.num_objects)
         trainer.build(batch)
         return trainer
 

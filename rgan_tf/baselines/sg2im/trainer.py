@@ -14,7 +14,7 @@ class Sg2imTrainer(AdversarialTrainer):
     def losses(self, batch) -> Losses:
         """See `AdversarialTrainer`."""
         mask = batch["object_mask"]
-        drawn = self.model(batch, batch["boxes"], mask)
+        drawn = self.model(batch, batch["boxes"], mask, training=True)
         boxes = drawn.encoding.boxes
         terms = {
             "bbx": losses.box_loss(boxes, batch["boxes"], mask),

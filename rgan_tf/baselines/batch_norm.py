@@ -9,9 +9,26 @@ from typing import Optional
 
 import tensorflow as tf
 
+from rgan_tf import config as config_lib
+from rgan_tf.config.bounds import ConfigError
+
 # Of what is remembered at a step.
 _MOMENTUM = 0.9
 _ACTIVATIONS = {None: tf.identity, "relu": tf.nn.relu, "leaky_relu": tf.nn.leaky_relu}
+
+
+def check_replicas(config: config_lib.ExperimentConfig) -> None:
+    """Call it in the strategy's scope.
+
+    Raises:
+      ConfigError: `runtime.xla` and several replicas: a step that is compiled cannot ask others for their statistics.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if config.runtime.xla and replicas > 1:
+        raise ConfigError(
+            f"runtime.xla is on and there are {replicas} replicas, over all of which {config.model} normalizes; a "
+            "compiled step cannot. Set runtime.xla to false, or runtime.distribution_strategy to one_device."
+        )
 
 
 class BatchNorm(tf.keras.layers.Layer):

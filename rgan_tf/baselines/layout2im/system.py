@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from rgan_tf.baselines.batch_norm import check_replicas
 from rgan_tf.baselines.layout2im.model import Layout2Im
 from rgan_tf.baselines.layout2im.trainer import Layout2ImTrainer
 from rgan_tf.models.graph_encoder import GraphEncoder
@@ -39,6 +40,7 @@ class Layout2ImSystem(System):
 
     def make_trainer(self, workspace, config, names, batch) -> Layout2ImTrainer:
         """See `System`."""
+        check_replicas(config)
         trainer = Layout2ImTrainer(self.build(config, names), config, names.num_objects)
         trainer.build(batch)
         return trainer

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from rgan_tf.baselines.batch_norm import check_replicas
 from rgan_tf.baselines.sg2im.model import Sg2im
 from rgan_tf.baselines.sg2im.trainer import Sg2imTrainer
 from rgan_tf.training.systems import Drawer, Drawing, System, example_batch
@@ -32,6 +33,7 @@ class Sg2imSystem(System):
 
     def make_trainer(self, workspace, config, names, batch) -> Sg2imTrainer:
         """See `System`."""
+        check_replicas(config)
         trainer = Sg2imTrainer(self.build(config, names), config, names.num_objects)
         trainer.build(batch)
         return trainer

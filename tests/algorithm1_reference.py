@@ -8,11 +8,12 @@ def numpy_distances(features, query, distance):
     return squared if distance == "squared_euclidean" else np.sqrt(squared)
 
 
-def numpy_scene(features, mask, query, noise, temperature, distance, update, hard, anchors=None, clamp_only=False):
+def numpy_scene(features, mask, query, noise, temperature, distance, update, estimator, anchors=None, clamp_only=False):
     """One scene in float64, from the paper's listing and DESIGN section 5.
 
-    `hard`: samples are one-hot. Then, with `anchors` (the rounds' softmaxes at a base point, as returned), samples are
-    one-hot plus the change of the softmax since the base point: the function whose derivative straight-through claims.
+    Unless `estimator` is "relaxed" samples are one-hot. Then, with `anchors` (the rounds' softmaxes at a base point, as
+    returned), samples are one-hot plus the change of the softmax since the base point: the function whose derivative
+    the estimator claims.
     """
     features, query = features.astype(np.float64), query.astype(np.float64)
     num_objects = mask.shape[0]
@@ -21,14 +22,16 @@ def numpy_scene(features, mask, query, noise, temperature, distance, update, har
     for number in range(int(mask.any(axis=1).sum())):
         log_pi = -numpy_distances(features, query, distance)
         with np.errstate(invalid="ignore"):
-            scores = np.where(mask, (log_pi + noise[number] + penalty[:, None]) / temperature, -np.inf)
-        s = np.exp(scores - scores.max())
+            exact = np.where(mask, log_pi + penalty[:, None], -np.inf)
+            scores = (exact + noise[number]) / temperature
+        log_shares = exact if estimator == "simple" else scores
+        s = np.exp(log_shares - log_shares.max())
         s /= s.sum()
         softs.append(s)
         base = s if anchors is None else anchors[number]
-        top = np.unravel_index(base.argmax(), s.shape)
+        top = np.unravel_index(scores.argmax() if estimator == "simple" else base.argmax(), s.shape)
         gaps.append(np.diff(np.sort(np.append(scores, -np.inf))[-2:])[0])
-        if hard:
+        if estimator != "relaxed":
             sample = s - base
             sample[top] += 1.0
             step = np.log1p(-(s.max(axis=1) - base.max(axis=1)))

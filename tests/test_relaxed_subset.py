@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rgan_tf.ops import relaxed_subset, scene_random
 
+ESTIMATORS = relaxed_subset.ESTIMATORS
 SETTINGS = [(d, u) for d in relaxed_subset.DISTANCES for u in relaxed_subset.QUERY_UPDATES]
 
 
@@ -34,19 +35,17 @@ def assert_one_each(selection, mask, atol=0.0):
     assert (selection[~mask] == 0).all()
 
 
-@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize(("distance", "update"), SETTINGS)
 @pytest.mark.parametrize("temperature", [0.05, 1.0, 10.0])
 @pytest.mark.parametrize("shape", [(2, 1, 1, 1), (2, 1, 5, 3), (3, 4, 3, 5), (2, 8, 8, 16)])
-def test_equals_the_reference(shape, temperature, distance, update, hard):
+def test_equals_the_reference(shape, temperature, distance, update, estimator):
     batch, objects, candidates, depth = shape
     features, mask, query, noise = draw(np.random.default_rng(sum(shape)), batch, objects, candidates, depth, 0.5)
-    result = run(
-        features, mask, query, noise, temperature, distance=distance, query_update=update, straight_through=hard
-    )
+    result = run(features, mask, query, noise, temperature, distance=distance, query_update=update, estimator=estimator)
     for scene in range(batch):
         total, final, softs, _ = numpy_scene(
-            features[scene], mask[scene], query[scene], noise[scene], temperature, distance, update, hard
+            features[scene], mask[scene], query[scene], noise[scene], temperature, distance, update, estimator
         )
         np.testing.assert_allclose(result.selection[scene], total, atol=2e-4)
         np.testing.assert_allclose(result.soft_selection[scene], sum(softs), atol=2e-4)
@@ -71,39 +70,39 @@ def problems(draw_from):
 def test_mass_padding_and_one_a_group(problem, temperature, setting):
     features, mask, query, noise, _ = problem
     options = {"distance": setting[0], "query_update": setting[1]}
-    soft = run(features, mask, query, noise, temperature, straight_through=False, **options).selection.numpy()
+    soft = run(features, mask, query, noise, temperature, estimator="relaxed", **options).selection.numpy()
     assert (soft >= 0).all()
     assert (soft[~mask] == 0).all()
     np.testing.assert_allclose(soft.sum(), mask.any(axis=-1).sum(), rtol=1e-5)
 
-    hard = run(features, mask, query, noise, temperature, straight_through=True, **options)
+    hard = run(features, mask, query, noise, temperature, estimator="straight_through", **options)
     assert set(np.unique(hard.selection)) <= {0.0, 1.0}
     assert_one_each(hard.selection.numpy(), mask)
     index = hard.hard_index.numpy()
     np.testing.assert_array_equal(index >= 0, mask.any(axis=-1))
     assert all(hard.selection[0, n, c] == 1 for n, c in enumerate(index[0]) if c >= 0)
 
-    *_, gaps = numpy_scene(features[0], mask[0], query[0], noise[0], temperature, *setting, hard=False)
+    *_, gaps = numpy_scene(features[0], mask[0], query[0], noise[0], temperature, *setting, "relaxed")
     if (gaps[~np.isnan(gaps)] > 20).all():  # hard rounds: nothing near a tie
         assert_one_each(soft, mask, atol=1e-4)
 
 
 @hypothesis.settings(max_examples=30, deadline=None)
-@hypothesis.given(problem=problems(), hard=st.booleans(), setting=st.sampled_from(SETTINGS))
-def test_objects_may_be_permuted(problem, hard, setting):
+@hypothesis.given(problem=problems(), estimator=st.sampled_from(ESTIMATORS), setting=st.sampled_from(SETTINGS))
+def test_objects_may_be_permuted(problem, estimator, setting):
     features, mask, query, noise, rng = problem
     order = rng.permutation(mask.shape[1])
-    options = {"distance": setting[0], "query_update": setting[1], "straight_through": hard}
+    options = {"distance": setting[0], "query_update": setting[1], "estimator": estimator}
     one = run(features, mask, query, noise, 1.0, **options)
     two = run(features[:, order], mask[:, order], query, noise[:, :, order], 1.0, **options)
     np.testing.assert_allclose(one.selection.numpy()[:, order], two.selection, atol=2e-3)
     np.testing.assert_allclose(one.query, two.query, atol=2e-3 * (1 + abs(query).max()))
 
 
-@pytest.mark.parametrize("hard", [False, True])
-def test_padding_further_changes_nothing(hard):
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_padding_further_changes_nothing(estimator):
     features, mask, query, noise = draw(np.random.default_rng(3))
-    small = run(features, mask, query, noise, 0.7, straight_through=hard)
+    small = run(features, mask, query, noise, 0.7, estimator=estimator)
     grow = [(0, 0), (0, 2), (0, 3)]
     # Padding holds junk, to show that it does not count.
     large = run(
@@ -112,7 +111,7 @@ def test_padding_further_changes_nothing(hard):
         query,
         np.pad(noise, [(0, 0), (0, 2), (0, 2), (0, 3)], constant_values=5.0),
         0.7,
-        straight_through=hard,
+        estimator=estimator,
     )
     np.testing.assert_allclose(large.selection[:, :4, :3], small.selection, atol=1e-5)
     np.testing.assert_allclose(large.query, small.query, atol=1e-5)
@@ -123,7 +122,7 @@ def test_padding_further_changes_nothing(hard):
 def test_scene_without_candidates_chooses_nothing():
     features, mask, query, noise = draw(np.random.default_rng(3))
     mask[1] = False
-    result = run(features, mask, query, noise, straight_through=True)
+    result = run(features, mask, query, noise, estimator="straight_through")
     assert tf.reduce_sum(result.selection[1]) == 0
     assert (result.hard_index[1].numpy() == -1).all()
     np.testing.assert_array_equal(result.query[1], query[1])
@@ -133,21 +132,21 @@ def test_clamped_penalty_would_choose_a_group_twice():
     """Far-apart features: taking groups out is what keeps one a group; a clamped log(1 - max s) loses to distances."""
     features, mask, query, noise = draw(np.random.default_rng(0), batch=8, objects=6, scale=45.0, keep=1.0)
     clamped = [
-        numpy_scene(*scene, 0.1, *SETTINGS[0], hard=False, clamp_only=True)[0]
+        numpy_scene(*scene, 0.1, *SETTINGS[0], "relaxed", clamp_only=True)[0]
         for scene in zip(features, mask, query, noise)
     ]
     assert max(total.sum(axis=1).max() for total in clamped) > 1.9
     assert (features**2).sum(axis=-1).max() > 1e4
-    for hard in (False, True):
-        result = run(features, mask, query, noise, 0.1, straight_through=hard)
+    for estimator in ESTIMATORS:
+        result = run(features, mask, query, noise, 0.1, estimator=estimator)
         assert_one_each(result.selection.numpy(), mask, atol=1e-4)
 
 
-@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("distance", relaxed_subset.DISTANCES)
 @pytest.mark.parametrize("temperature", [1e-3, 0.1, 1.0, 10.0])
 @pytest.mark.parametrize("kind", ["equal", "equal_noiseless", "far", "far_noiseless", "simplex"])
-def test_finite_everywhere(kind, temperature, distance, hard):
+def test_finite_everywhere(kind, temperature, distance, estimator):
     features, mask, query, noise = draw(np.random.default_rng(5), objects=8, candidates=4, depth=32, scale=30.0)
     if kind.startswith("equal"):
         features[:], query[:] = features[0, 0, 0], features[0, 0, 0]
@@ -161,28 +160,28 @@ def test_finite_everywhere(kind, temperature, distance, hard):
     with tf.GradientTape() as tape:
         tape.watch([features, query])
         result = relaxed_subset.retrieve(
-            features, tf.constant(mask), query, tf.constant(noise), temperature, distance, straight_through=hard
+            features, tf.constant(mask), query, tf.constant(noise), temperature, distance, estimator=estimator
         )
         loss = tf.reduce_sum(result.selection * weights) + tf.reduce_sum(result.query)
     gradients = tape.gradient(loss, [features, query])
     for value in [result.selection, result.soft_selection, result.query, *gradients]:
         assert np.isfinite(value).all()
     np.testing.assert_allclose(tf.reduce_sum(result.selection, axis=[1, 2]), mask.any(axis=-1).sum(axis=1), rtol=1e-5)
-    if hard:
+    if estimator != "relaxed":
         assert_one_each(result.selection.numpy(), mask)
 
 
 def test_straight_through_choice_does_not_depend_on_temperature():
     problem = draw(np.random.default_rng(8), batch=6, objects=5)
-    cold, warm = (run(*problem, temperature, straight_through=True) for temperature in (1e-2, 5.0))
+    cold, warm = (run(*problem, temperature, estimator="straight_through") for temperature in (1e-2, 5.0))
     np.testing.assert_array_equal(cold.hard_index, warm.hard_index)
     np.testing.assert_array_equal(cold.query, warm.query)
 
 
 @pytest.mark.parametrize(("distance", "update"), SETTINGS)
-@pytest.mark.parametrize("hard", [False, True])
-def test_gradients_are_finite_differences(distance, update, hard):
-    """Relaxed: of the algorithm. Straight-through: of one-hot samples that vary as the relaxation does."""
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_gradients_are_finite_differences(distance, update, estimator):
+    """Relaxed: of the algorithm. The others: of one-hot samples that vary as the relaxation or the marginals do."""
     rng = np.random.default_rng(11)
     features, mask, query, noise = draw(rng, batch=1, objects=4, scale=0.5)
     weights, query_weights = rng.normal(size=mask.shape), rng.normal(size=query.shape)
@@ -190,16 +189,17 @@ def test_gradients_are_finite_differences(distance, update, hard):
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         result = relaxed_subset.retrieve(
-            inputs[0], tf.constant(mask), inputs[1], inputs[2], 0.8, distance, update, straight_through=hard
+            inputs[0], tf.constant(mask), inputs[1], inputs[2], 0.8, distance, update, estimator=estimator
         )
         loss = tf.reduce_sum(result.selection * weights) + tf.reduce_sum(result.query * query_weights)
-    gradients = tape.gradient(loss, inputs)
+    gradients = tape.gradient(loss, inputs, unconnected_gradients="zero")
     base = [features[0].astype(np.float64), query[0].astype(np.float64), noise[0].astype(np.float64)]
-    _, _, anchors, _ = numpy_scene(base[0], mask[0], base[1], base[2], 0.8, distance, update, hard)
+    _, _, anchors, _ = numpy_scene(base[0], mask[0], base[1], base[2], 0.8, distance, update, estimator)
 
     def objective(values):
+        about = None if estimator == "relaxed" else anchors
         total, final, _, _ = numpy_scene(
-            values[0], mask[0], values[1], values[2], 0.8, distance, update, hard, anchors if hard else None
+            values[0], mask[0], values[1], values[2], 0.8, distance, update, estimator, about
         )
         return (total * weights[0]).sum() + (final * query_weights[0]).sum()
 
@@ -215,16 +215,37 @@ def test_one_round_straight_through_gradient_is_the_relaxations():
     features, mask, query, noise = draw(np.random.default_rng(4), batch=5, objects=1, candidates=6, keep=1.0)
     weights = np.random.default_rng(5).normal(size=mask.shape)
     gradients = []
-    for hard in (True, False):
+    for estimator in ("straight_through", "relaxed"):
         variable = tf.Variable(features)
         with tf.GradientTape() as tape:
             result = relaxed_subset.retrieve(
-                variable, tf.constant(mask), tf.constant(query), tf.constant(noise), 0.5, straight_through=hard
+                variable, tf.constant(mask), tf.constant(query), tf.constant(noise), 0.5, estimator=estimator
             )
             loss = tf.reduce_sum(result.selection * weights)
         gradients.append(tape.gradient(loss, variable).numpy())
     assert abs(gradients[0]).max() > 1e-3
     np.testing.assert_array_equal(gradients[0], gradients[1])
+
+
+def test_simple_chooses_as_straight_through_and_has_the_gradient_of_the_expected_loss():
+    rng = np.random.default_rng(6)
+    features, mask, query, _ = draw(rng, batch=1, objects=1, candidates=4, keep=1.0, scale=0.5)
+    losses = rng.normal(size=4)
+    shares = np.exp(-numpy_distances(features[0, 0].astype(np.float64), query[0], "squared_euclidean"))
+    shares /= shares.sum()
+    # d/df sum of shares times losses, by hand: of minus a squared distance it is 2 (q - f).
+    expected = (shares * (losses - shares @ losses))[:, None] * 2 * (query[0] - features[0, 0])
+    for seed in range(5):
+        noise = np.random.default_rng(seed).gumbel(size=(1, 1, 1, 4)).astype(np.float32)
+        variable = tf.Variable(features)
+        with tf.GradientTape() as tape:
+            result = relaxed_subset.retrieve(variable, mask, query, noise, 0.3, estimator="simple")
+            loss = tf.reduce_sum(result.selection * losses)
+        np.testing.assert_allclose(tape.gradient(loss, variable)[0, 0], expected, rtol=1e-4, atol=1e-6)
+    problem = draw(rng, batch=20)
+    simple, other = (run(*problem, estimator=estimator) for estimator in ("simple", "straight_through"))
+    np.testing.assert_array_equal(simple.selection, other.selection)
+    np.testing.assert_array_equal(simple.query, other.query)
 
 
 def test_gumbel_choices_follow_the_probabilities():
@@ -259,14 +280,14 @@ def test_gumbel_choices_follow_the_probabilities():
     assert scipy.stats.chisquare(counts.ravel(), independent.ravel() * draws).pvalue < 1e-3
 
 
-@pytest.mark.parametrize("hard", [False, True])
-def test_compiled_equals_uncompiled(hard):
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_compiled_equals_uncompiled(estimator):
     features, mask, query, noise = (tf.constant(x) for x in draw(np.random.default_rng(2), objects=3))
 
     def step(features):
         with tf.GradientTape() as tape:
             tape.watch(features)
-            result = relaxed_subset.retrieve(features, mask, query, noise, 0.5, straight_through=hard)
+            result = relaxed_subset.retrieve(features, mask, query, noise, 0.5, estimator=estimator)
             loss = tf.reduce_sum(result.selection * noise[:, 0])
         return result.selection, tape.gradient(loss, features)
 
@@ -293,7 +314,7 @@ def test_distances_are_precise_and_smooth_enough(distance):
     assert abs(expanded - squared).max() > 1e-3  # what the direct difference avoids
 
 
-@pytest.mark.parametrize("field", ["distance", "query_update"])
+@pytest.mark.parametrize("field", ["distance", "query_update", "estimator"])
 def test_unknown_names_are_refused(field):
     with pytest.raises(ValueError, match=f"{field} is 'cosine'; it must be one of"):
         run(*draw(np.random.default_rng(0)), **{field: "cosine"})

@@ -34,13 +34,13 @@ def test_temperature_falls_geometrically():
 
 
 def test_temperature_and_noise_reach_the_algorithm():
-    layer = make_layer(straight_through=False, temperature_start=2.0, temperature_end=0.5, temperature_steps=10)
+    layer = make_layer(estimator="relaxed", temperature_start=2.0, temperature_end=0.5, temperature_steps=10)
     features, mask = draw()
     by_step = layer(features, mask, seeds_of(B), 10)
     np.testing.assert_array_equal(by_step.selection, layer(features, mask, seeds_of(B), 10, temperature=0.5).selection)
     query = layer.initial_query(features, mask, seeds_of(B), 10)
     quiet = layer(features, mask, seeds_of(B), 10, noise_scale=0.0)
-    expected = relaxed_subset.retrieve(features, mask, query, tf.zeros([B, N, N, K]), 0.5, straight_through=False)
+    expected = relaxed_subset.retrieve(features, mask, query, tf.zeros([B, N, N, K]), 0.5, estimator="relaxed")
     np.testing.assert_allclose(quiet.selection, expected.selection, atol=1e-6)
     assert abs(by_step.selection - quiet.selection).numpy().max() > 0.01
 
@@ -48,7 +48,7 @@ def test_temperature_and_noise_reach_the_algorithm():
 @pytest.mark.parametrize("distance", relaxed_subset.DISTANCES)
 @pytest.mark.parametrize("update", relaxed_subset.QUERY_UPDATES)
 def test_configuration_reaches_the_algorithm(distance, update):
-    layer = make_layer(distance=distance, query_update=update, straight_through=False)
+    layer = make_layer(distance=distance, query_update=update, estimator="relaxed")
     features, mask = draw()
     expected = relaxed_subset.retrieve(
         features,
@@ -58,7 +58,7 @@ def test_configuration_reaches_the_algorithm(distance, update):
         0.3,
         distance,
         update,
-        straight_through=False,
+        estimator="relaxed",
     )
     actual = layer(features, mask, seeds_of(B), 0, noise_scale=0.0, temperature=0.3)
     np.testing.assert_allclose(actual.selection, expected.selection, atol=1e-6)

@@ -115,7 +115,8 @@ class RetrievalConfig(hyperparams.Config):
     encoder: PatchEncoderConfig = dataclasses.field(default_factory=PatchEncoderConfig)
     distance: Annotated[str, OneOf(("squared_euclidean", "euclidean"))] = "squared_euclidean"
     query_update: Annotated[str, OneOf(("running_average", "mean_of_selected"))] = "running_average"
-    straight_through: kinds.Switch = True
+    # How choices are differentiated; see rgan_tf/ops/relaxed_subset.py.
+    estimator: Annotated[str, OneOf(("straight_through", "relaxed", "simple"))] = "straight_through"
     # The temperature goes from the first value to the second, geometrically, over `temperature_steps` steps. Falling
     # to 0.3 retrieved worse (docs/results.md).
     temperature_start: kinds.Temperature = 1.0

@@ -130,7 +130,7 @@ class RetrievalLayer(tf.keras.Model):
             self.temperature(step) if temperature is None else temperature,
             distance=config.distance,
             query_update=config.query_update,
-            straight_through=config.straight_through,
+            estimator=config.estimator,
         )
 
     def ground_truth_logits(

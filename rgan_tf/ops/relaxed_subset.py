@@ -1,9 +1,14 @@
 """Algorithm 1: the differentiable choice of one patch an object, such that the patches fit each other.
 
 Paper section 3.3. A query starts at some patch; in each round every candidate of every object competes for being the
-next patch, by its distance to the query; the chosen one moves the query, and its object drops out. The choice is a
-softmax at a temperature (the relaxation), or one-hot forward with the softmax's gradient backward (straight-through,
-footnote 1).
+next patch, by its distance to the query; the chosen one moves the query, and its object drops out. How a choice is
+differentiated is the estimator's:
+
+* "relaxed": it is a softmax of noisy scores at a temperature.
+* "straight_through" (footnote 1): one-hot forward, with that softmax's derivative backward.
+* "simple" (Ahmed et al.: SIMPLE, ICLR 2023, for subsets of one): the same one-hot draw forward, backward the derivative
+  of its exact marginals, the softmax of the scores without noise or temperature. Where a loss is linear in one round's
+  choice, each draw gives the exact gradient of the expected loss.
 
 Three points of numerics, each proved in tests/test_relaxed_subset.py:
 
@@ -11,10 +16,10 @@ Three points of numerics, each proved in tests/test_relaxed_subset.py:
   so that it keeps its relative precision. Below `TAKEN_BELOW` the group counts as *taken* and is masked out, which is
   the limit that the penalty tends to. A clamped penalty would not do: where features lie at squared distances of 1e4
   from each other it loses against the distances, and a group is chosen twice.
-* Straight-through. The one-hot sample takes the place of s everywhere: in the query, in the result and in the penalty,
-  where it means that a chosen group is taken (minus infinity) and any other has log(1 - 0) = 0. So the forward pass is
-  the exact discrete algorithm at any temperature, and training sees what a picture is made from. Backward, each round's
-  sample, and each group's largest share in the penalty, has the derivative of that round's softmax.
+* One-hot estimators. The one-hot sample takes the place of s everywhere: in the query, in the result and in the
+  penalty, where it means that a chosen group is taken (minus infinity) and any other has log(1 - 0) = 0. So the forward
+  pass is the exact discrete algorithm at any temperature, and training sees what a picture is made from. Backward, each
+  round's sample, and each group's largest share in the penalty, has the derivative of that round's softmax.
 * Distances are taken by direct difference. The expansion |f|^2 - 2 f.q + |q|^2 cancels: at norms of 100 it is off by
   1e-2, ten times the lowest temperature in use; and the difference costs next to nothing beside the patch encoder.
 """
@@ -25,6 +30,7 @@ import tensorflow as tf
 
 DISTANCES = ("squared_euclidean", "euclidean")
 QUERY_UPDATES = ("running_average", "mean_of_selected")
+ESTIMATORS = ("straight_through", "relaxed", "simple")
 
 # A group whose largest share leaves less than this to all other candidates is taken (see above).
 TAKEN_BELOW = 1e-6
@@ -41,9 +47,9 @@ class RetrievalResult(NamedTuple):
     """What the rounds chose.
 
     Attributes:
-      selection: `[B, N, k]` float32, the sum of all rounds' samples. Straight-through: exactly one-hot for a valid
+      selection: `[B, N, k]` float32, the sum of all rounds' samples. Unless relaxed: exactly one-hot for a valid
         object, zeros for a padded one.
-      soft_selection: `[B, N, k]` float32, the sum of all rounds' softmaxes; `selection` itself unless straight-through.
+      soft_selection: `[B, N, k]` float32, the sum of all rounds' softmaxes; `selection` itself if relaxed.
       hard_index: `[B, N]` int32, each valid object's chosen candidate, largest in `selection`; -1 for a padded one.
       query: `[B, D]` float32, the query after the last round.
     """
@@ -80,7 +86,7 @@ def retrieve(
     temperature: tf.Tensor,
     distance: str = "squared_euclidean",
     query_update: str = "running_average",
-    straight_through: bool = True,
+    estimator: str = "straight_through",
 ) -> RetrievalResult:
     """Runs Algorithm 1 on a batch of scenes.
 
@@ -91,20 +97,22 @@ def retrieve(
       candidate_mask: `[B, N, k]` bool.
       query: `[B, D]` float, the first query.
       noise: `[B, N, N, k]` float, Gumbel noise of each round (axis 1) for each candidate; zeros for none.
-      temperature: scalar float, positive.
+      temperature: scalar float, positive; "simple" has no use for it.
       distance: one of `DISTANCES`.
       query_update: "running_average", q = (q + chosen) / 2 (line 13), or "mean_of_selected", the mean of all patches
         chosen so far, without the first query.
-      straight_through: one-hot forward, relaxation backward.
+      estimator: one of `ESTIMATORS`, see the module.
 
     Returns:
       A `RetrievalResult`.
 
     Raises:
-      ValueError: `distance` or `query_update` is none of the known ones.
+      ValueError: `distance`, `query_update` or `estimator` is none of the known ones.
     """
     _check_choice("distance", distance, DISTANCES)
     _check_choice("query_update", query_update, QUERY_UPDATES)
+    _check_choice("estimator", estimator, ESTIMATORS)
+    one_hot = estimator != "relaxed"
     num_objects, num_candidates, depth = features.shape[1:]
     slots = num_objects * num_candidates
     features = tf.reshape(tf.cast(features, tf.float32), [-1, slots, depth])
@@ -121,16 +129,16 @@ def retrieve(
     for number in range(num_objects):
         active = tf.cast(number < object_count, tf.float32)
         distances = candidate_distances(features, query[:, tf.newaxis], distance)
-        scores = tf.reshape(-distances, [-1, num_objects, num_candidates]) + noise[:, number] + penalty[..., tf.newaxis]
+        logits = tf.reshape(-distances, [-1, num_objects, num_candidates]) + penalty[..., tf.newaxis]
         open_candidate = tf.logical_and(candidate_mask, open_object[..., tf.newaxis])
-        scores = tf.reshape(tf.where(open_candidate, scores / temperature, _MINUS_INFINITY), [-1, slots])
-        soft = tf.nn.softmax(scores) * active
-        hard = tf.one_hot(tf.argmax(scores, axis=-1), slots) * active
-        sample = _straight_through(hard, soft) if straight_through else soft
+        noisy = _over_open((logits + noise[:, number]) / temperature, open_candidate)
+        soft = tf.nn.softmax(_over_open(logits, open_candidate) if estimator == "simple" else noisy) * active
+        hard = tf.one_hot(tf.argmax(noisy, axis=-1), slots) * active
+        sample = _straight_through(hard, soft) if one_hot else soft
         chosen = tf.reduce_sum(sample[..., tf.newaxis] * features, axis=1)
 
         soft, hard, sample = (tf.reshape(x, [-1, num_objects, num_candidates]) for x in (soft, hard, sample))
-        step, taken = _penalty(soft, hard, straight_through)
+        step, taken = _penalty(soft, hard, one_hot)
         open_object = tf.logical_and(open_object, tf.logical_not(taken))
         penalty = _bound_gradient(penalty + step)
         selection += sample
@@ -143,11 +151,16 @@ def retrieve(
     return RetrievalResult(selection, soft_selection, tf.where(valid_object, best, -1), query)
 
 
-def _penalty(soft, hard, straight_through):
+def _over_open(scores, open_candidate):
+    """Scores `[B, N * k]`, minus infinity where a candidate cannot be chosen."""
+    return tf.reshape(tf.where(open_candidate, scores, _MINUS_INFINITY), [-1, scores.shape[1] * scores.shape[2]])
+
+
+def _penalty(soft, hard, one_hot):
     """One round's log(1 - max s) of every group `[B, N]`, and which groups it takes out for good."""
     largest = tf.reduce_max(soft, axis=-1)
     holds_top = tf.reduce_max(hard, axis=-1) > 0.5
-    if straight_through:
+    if one_hot:
         # Value 1 or 0, derivative that of the softmax's largest share. A taken group is masked from here on.
         share = _straight_through(tf.zeros_like(largest), largest)
         return tf.where(holds_top, 0.0, tf.math.log1p(-share)), holds_top

@@ -163,6 +163,29 @@ def test_keras_inception_computes_in_float32_under_any_policy(keras_weights, ker
         tf.keras.mixed_precision.set_global_policy("float32")
 
 
+def test_vgg19_from_a_file_has_features_alone(tmp_path):
+    tf.keras.utils.set_random_seed(2)
+    model, images, path = tf.keras.applications.VGG19(weights=None, include_top=False), images_of(2), tmp_path / "v.npz"
+    layers = [layer for layer in model.layers if layer.name.startswith(("block1_c", "block2_c", "block3_c"))]
+    np.savez(path, **{f"{x.name}/{kind}": w for x in layers for kind, w in zip(("kernel", "bias"), x.get_weights())})
+    extract = extractor_of(network="vgg19_block3", weights=str(path))
+    assert (extract.name, extract.resize) == ("vgg19_block3", "none32")
+    features = extract(images)
+    assert features.pool.shape == (2, 256) and features.logits is None
+    maps = tf.keras.Model(model.input, model.get_layer("block3_conv4").output)
+    prepared = tf.keras.applications.vgg19.preprocess_input(images.astype(np.float32))
+    np.testing.assert_allclose(features.pool, maps(prepared).numpy().mean(axis=(1, 2)), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "weights, words",
+    [("random", "evaluation.weights is 'random'"), ("v.npz", "evaluation.weights: there is no file v.npz; or set")],
+)
+def test_vgg19_needs_weights(weights, words):
+    with pytest.raises(FeatureWeightsError, match=words):
+        extractor_of(network="vgg19_block3", weights=weights)
+
+
 def refuse(*_, **__):
     raise OSError("Name or service not known")
 

@@ -241,6 +241,21 @@ def test_saved_statistics_read_back(tmp_path):
     assert ImageStatistics.load(path, "b") is None
 
 
+def test_a_network_without_classes_has_distances_alone(tmp_path):
+    with_classes, path = features_of(60), tmp_path / "real.npz"
+    statistics, other = ImageStatistics(4), statistics_of(features_of(50, seed=2))
+    for pool in np.split(with_classes.pool, 3):
+        statistics.add(ImageFeatures(pool, None))
+    statistics.save(path, "a")
+    expected = frechet_distance(statistics_of(with_classes), other)
+    for found in (statistics, ImageStatistics.load(path, "a")):
+        assert frechet_distance(found, other) == pytest.approx(expected)
+        with pytest.raises(UndefinedScore, match="Inception Score is of a network's classes, and this one has none"):
+            inception_score(found)
+    with pytest.raises(EvaluationError, match="and 0 classes cannot be added to those with"):
+        other.add(ImageFeatures(with_classes.pool, None))
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", None])
 def test_unreadable_statistics(tmp_path, content):
     path = tmp_path / "real.npz"

@@ -229,8 +229,8 @@ class InDomainConfig(hyperparams.Config):
 class EvaluationConfig(hyperparams.Config):
     """The network whose features give the Fréchet distance and the Inception Score."""
 
-    # inception_tfgan, tensorflow-gan's; keras_inception, Keras' InceptionV3; saved_model, any exported network;
-    # in_domain, a classifier trained on the workspace's own pictures.
+    # inception_tfgan, tensorflow-gan's; keras_inception, Keras' InceptionV3; vgg19_block3, VGG19's features after its
+    # third block; saved_model, any exported network; in_domain, a classifier trained on the workspace's own pictures.
     network: kinds.EvaluationNetwork = "inception_tfgan"
     # A SavedModel's folder, archive or address. A SavedModel is a program: name one that you trust.
     # inception_tfgan: "" fetches the network from TF Hub. saved_model needs one, and reads the four fields after it.
@@ -241,8 +241,9 @@ class EvaluationConfig(hyperparams.Config):
     input_range: kinds.PixelRange = dataclasses.field(default_factory=lambda: [-1.0, 1.0])
     # Side to which pictures are resized for it; 0 leaves them alone unless it has a fixed size.
     input_size: kinds.InputSize = 0
-    # keras_inception's: "imagenet" (downloaded by Keras) or the path of a Keras .h5 file with the classes' layer.
-    weights: Annotated[str, Text("imagenet, or the path of a .h5 file", empty=False)] = "imagenet"
+    # "imagenet" (downloaded by Keras), or the path of keras_inception's .h5 file with the classes' layer, of
+    # vgg19_block3's .npz or .h5 file.
+    weights: Annotated[str, Text("imagenet, or the path of a .h5 or .npz file", empty=False)] = "imagenet"
     in_domain: InDomainConfig = dataclasses.field(default_factory=InDomainConfig)
     # Pictures that go through the network at once.
     batch_size: kinds.BatchSize = 64

@@ -44,7 +44,9 @@ FeatureLayers = Annotated[list[str], ListOf(_NAME, 1, 64, "names of VGG19's laye
 FeaturesAndLogits = Annotated[
     list[str], ListOf(_NAME, 2, 2, "two outputs, that of the features and that of the class logits", repeats=True)
 ]
-EvaluationNetwork = Annotated[str, OneOf(("inception_tfgan", "keras_inception", "saved_model", "in_domain"))]
+EvaluationNetwork = Annotated[
+    str, OneOf(("inception_tfgan", "keras_inception", "vgg19_block3", "saved_model", "in_domain"))
+]
 Path = Annotated[str, Text("a path or an address")]
 Strategy = Annotated[str, OneOf(("off", "one_device", "mirrored", "multi_worker_mirrored"))]
 Hosts = Annotated[str, Text("the workers as host:port,host:port", form=f"{_HOST}(,{_HOST})*")]

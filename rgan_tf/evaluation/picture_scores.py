@@ -152,7 +152,8 @@ class PictureScores:
             try:
                 score = image_scores.inception_score(statistics)
             except UndefinedScore as reason:
-                self.left_out.append(str(reason))
+                if str(reason) not in self.left_out:
+                    self.left_out.append(str(reason))
                 continue
             protocol = f"{self._extract.name}.{self._extract.resize}.splits{score.splits}"
             yield namer.measured(metric, protocol, score.mean, score.deviation, self._network(score.caution), drawn)

@@ -19,6 +19,7 @@ from rgan_tf.errors import UserError
 from rgan_tf.evaluation.feature_networks import in_domain_classifier
 from rgan_tf.evaluation.metrics.averages import EvaluationError
 from rgan_tf.evaluation.metrics.image_statistics import ImageFeatures
+from rgan_tf.models.feature_network import FeatureNetwork
 from rgan_tf.models.feature_weights import FeatureWeightsError
 from rgan_tf.models.hub_network import HubNetwork
 from rgan_tf.ops import pixels
@@ -26,7 +27,10 @@ from rgan_tf.workspace import Workspace
 
 _WITHOUT_NETWORK = "set evaluation.network to in_domain for a classifier that needs no download"
 
-# Images float32 [B, H, W, 3] in [-1, 1] to features and logits, any shapes with B first.
+# The layer of VGG19 whose maps, averaged over space, are features for photographs smaller than Inception's.
+_VGG19_LAYER = "block3_conv4"
+
+# Images float32 [B, H, W, 3] in [-1, 1] to features and, of a network with classes, logits, any shapes with B first.
 _Network = Callable[[tf.Tensor], Sequence[tf.Tensor]]
 
 
@@ -75,9 +79,12 @@ class FeatureExtractor:
         compute = self._function.get_concrete_function(tf.TensorSpec([None, *images.shape[1:]], tf.uint8))
         starts = range(0, len(images), self._batch_size)
         batches = [compute(tf.constant(images[start : start + self._batch_size])) for start in starts]
-        pool, logits = (np.concatenate([value.numpy() for value in values]) for values in zip(*batches))
-        features = ImageFeatures(self._vectors(pool, "features"), self._vectors(logits, "logits"))
-        self._check_logits(features.logits)
+        pool, *logits = (np.concatenate([value.numpy() for value in values]) for values in zip(*batches))
+        features = ImageFeatures(
+            self._vectors(pool, "features"), self._vectors(logits[0], "logits") if logits else None
+        )
+        if logits:
+            self._check_logits(features.logits)
         return features
 
     def _vectors(self, values: np.ndarray, what: str) -> np.ndarray:
@@ -115,6 +122,8 @@ def make_feature_extractor(config: config_lib.ExperimentConfig, workspace: Works
         return _in_domain(config, workspace)
     if evaluation.network == "keras_inception":
         return _keras_inception(evaluation, image_size)
+    if evaluation.network == "vgg19_block3":
+        return _vgg19(evaluation, image_size)
     if evaluation.network == "inception_tfgan":
         handle = evaluation.handle or gan_library.INCEPTION_HANDLE
         arguments = (gan_library.INCEPTION_OUTPUTS, "", (-1.0, 1.0), gan_library.INCEPTION_SIZE)
@@ -167,6 +176,27 @@ def _keras_inception(evaluation: config_lib.EvaluationConfig, image_size: int) -
 
     identity = _digest(network.get_weights())
     return FeatureExtractor(call, "keras_inception", _resize_label(image_size, size), identity, evaluation.batch_size)
+
+
+def _vgg19(evaluation: config_lib.EvaluationConfig, image_size: int) -> FeatureExtractor:
+    """VGG19's maps after its third block, averaged over space: a network without classes."""
+    if evaluation.weights == "random":
+        raise FeatureWeightsError(
+            "evaluation.weights is 'random'; distances under random features mean nothing to others, so give the path "
+            f"of a .npz or .h5 file, or 'imagenet', or {_WITHOUT_NETWORK}."
+        )
+    try:
+        network = FeatureNetwork(config_lib.FeatureNetworkConfig(weights=evaluation.weights, layers=[_VGG19_LAYER]))
+    except FeatureWeightsError as error:
+        # The network is the losses' as well.
+        reason = str(error).replace("losses.feature_network.weights", "evaluation.weights").rstrip(".")
+        raise FeatureWeightsError(f"{reason}; or {_WITHOUT_NETWORK}.") from error
+
+    def call(images: tf.Tensor) -> Sequence[tf.Tensor]:
+        return [tf.reduce_mean(maps, axis=[1, 2]) for maps in network(images)]
+
+    identity = _digest(network.get_weights())
+    return FeatureExtractor(call, "vgg19_block3", _resize_label(image_size), identity, evaluation.batch_size)
 
 
 @contextlib.contextmanager

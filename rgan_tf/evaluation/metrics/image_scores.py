@@ -126,7 +126,7 @@ def inception_score(images: ImageStatistics) -> InceptionScore:
     It lies between 1 and the number of classes, and cannot exceed a part's number of images.
 
     Raises:
-      UndefinedScore: there are fewer images than parts.
+      UndefinedScore: there are fewer images than parts, or the network knows no classes.
     """
     parts = images.parts
     if images.count < len(parts):
@@ -134,6 +134,8 @@ def inception_score(images: ImageStatistics) -> InceptionScore:
             f"{images.count} images cannot be divided into the {len(parts)} parts of the Inception Score; give more "
             "images, or lower evaluation.splits."
         )
+    if not all(parts):
+        raise UndefinedScore("The Inception Score is of a network's classes, and this one has none; it is left out.")
     scores = [np.exp(part.information) for part in parts]
     classes, smallest = len(parts[0].marginal), min(part.count for part in parts)
     caution = ""

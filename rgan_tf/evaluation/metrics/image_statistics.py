@@ -28,10 +28,10 @@ KEPT_FEATURES = 20000
 
 
 class ImageFeatures(NamedTuple):
-    """What a feature network says of images: pool float32 [B, D], logits float32 [B, C]."""
+    """What a network says of images: pool float32 [B, D]; logits float32 [B, C], None where it has no classes."""
 
     pool: np.ndarray
-    logits: np.ndarray
+    logits: Optional[np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ImageStatistics:
 
     Attributes:
       moments: of the features; None before the first image.
-      parts: class information of the parts; None before a part's first image.
+      parts: class information of the parts; None before a part's first image, or of a network without classes.
       features: float32 [M, D], of the first `KEPT_FEATURES` images.
     """
 
@@ -123,33 +123,38 @@ class ImageStatistics:
         Raises:
           EvaluationError: a feature or logit is not finite, or their numbers are not those of the images before.
         """
-        pool, logits = (np.asarray(values) for values in features)
+        pool, logits = np.asarray(features.pool), features.logits
         if not len(pool):
             return
         self._check(pool, logits)
-        parts = (self.count + np.arange(len(pool))) % len(self.parts)
-        for part in np.unique(parts):
-            added = ClassInformation.of(logits[parts == part])
-            before = self.parts[part]
-            self.parts[part] = before.merged(added) if before else added
+        if logits is not None:
+            self._add_classes(np.asarray(logits))
         self._kept.append(pool[: max(KEPT_FEATURES - self.count, 0)].astype(np.float32))
         moments = Moments.of(pool)
         self.moments = self.moments.merged(moments) if self.moments else moments
 
-    def _check(self, pool: np.ndarray, logits: np.ndarray) -> None:
+    def _add_classes(self, logits: np.ndarray) -> None:
+        parts = (self.count + np.arange(len(logits))) % len(self.parts)
+        for part in np.unique(parts):
+            added = ClassInformation.of(logits[parts == part])
+            before = self.parts[part]
+            self.parts[part] = before.merged(added) if before else added
+
+    def _check(self, pool: np.ndarray, logits: Optional[np.ndarray]) -> None:
         for name, values in (("features", pool), ("logits", logits)):
-            bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+            bad = [] if values is None else np.flatnonzero(~np.isfinite(values).all(axis=1))
             if len(bad):
                 raise EvaluationError(
                     f"The feature network gives {name} that are not finite for image {self.count + bad[0]}; a score "
                     "that left it out would be of other images, so mend the model or the network."
                 )
         if self.moments:
-            before = (len(self.moments.mean), len(self.parts[0].marginal))
-            if before != (pool.shape[1], logits.shape[1]):
+            before = (len(self.moments.mean), len(self.parts[0].marginal) if self.parts[0] else 0)
+            now = (pool.shape[1], 0 if logits is None else logits.shape[1])
+            if before != now:
                 raise EvaluationError(
-                    f"Images with {pool.shape[1]} features and {logits.shape[1]} classes cannot be added to those with "
-                    f"{before[0]} and {before[1]}; use one feature network for all."
+                    f"Images with {now[0]} features and {now[1]} classes cannot be added to those with {before[0]} and "
+                    f"{before[1]}; use one feature network for all."
                 )
 
     def save(self, path, fingerprint: str) -> None:
@@ -158,16 +163,18 @@ class ImageStatistics:
         Raises:
           UndefinedScore: there are fewer images than parts.
         """
-        if not all(self.parts):
+        if self.count < len(self.parts):
             raise UndefinedScore(
                 f"{self.count} images do not fill the {len(self.parts)} parts of the Inception Score, so {path} is not "
                 "written; give more images, or lower evaluation.splits."
             )
         arrays = {"count": self.count, "mean": self.moments.mean, "scatter": self.moments.scatter}
         arrays["features"] = self.features
-        arrays["part_counts"] = [part.count for part in self.parts]
-        arrays["marginals"] = [part.marginal for part in self.parts]
-        arrays["information"] = [part.information for part in self.parts]
+        none = ClassInformation(0, np.zeros(0), 0.0)
+        parts = [part or none for part in self.parts]
+        arrays["part_counts"] = [part.count for part in parts]
+        arrays["marginals"] = [part.marginal for part in parts]
+        arrays["information"] = [part.information for part in parts]
         path = pathlib.Path(path)
         beside = path.with_suffix(".tmp")
         with open(beside, "wb") as file:
@@ -190,7 +197,8 @@ class ImageStatistics:
                     return None
                 columns = (arrays["part_counts"], arrays["marginals"], arrays["information"])
                 statistics = cls(len(columns[0]))
-                statistics.parts = [ClassInformation(int(n), p, float(i)) for n, p, i in zip(*columns)]
+                parts = [ClassInformation(int(n), p, float(i)) for n, p, i in zip(*columns)]
+                statistics.parts = [part if part.count else None for part in parts]
                 statistics.moments = Moments(int(arrays["count"]), arrays["mean"], arrays["scatter"])
                 statistics._kept = [arrays["features"]]
                 return statistics

@@ -23,6 +23,7 @@ TOGETHER = {
     "losses.feature_network.layers=[block5_conv1]": "object_crop_size is 8; .* block5_conv1, needs at least 16",
     "losses.feature_network.layers=[block1_conv3]": "VGG19 has no layer 'block1_conv3'",
     "losses.feature_network.layers=[pool_3]": "VGG19 has no layer 'pool_3'",
+    "retrieval.marginal_gradient=true,retrieval.straight_through=false": "set retrieval.straight_through to true",
     "candidates.k_max=2": "candidates.k_max is 2; it must be at least candidates.k_train, 3",
     "data.max_objects=2": "data.max_objects is 2; it must be at least data.min_objects, 3",
     "data.max_triples=3": "data.max_triples is 3; it must be at least data.max_objects, 4",

@@ -174,7 +174,7 @@ def test_vgg19_from_a_file_has_features_alone(tmp_path):
     assert features.pool.shape == (2, 256) and features.logits is None
     maps = tf.keras.Model(model.input, model.get_layer("block3_conv4").output)
     prepared = tf.keras.applications.vgg19.preprocess_input(images.astype(np.float32))
-    np.testing.assert_allclose(features.pool, maps(prepared).numpy().mean(axis=(1, 2)), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(1000 * features.pool, maps(prepared).numpy().mean(axis=(1, 2)), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_temperature_falls_geometrically():
 
 
 def test_temperature_and_noise_reach_the_algorithm():
-    layer = make_layer(estimator="relaxed", temperature_start=2.0, temperature_end=0.5, temperature_steps=10)
+    layer = make_layer(straight_through=False, temperature_start=2.0, temperature_end=0.5, temperature_steps=10)
     features, mask = draw()
     by_step = layer(features, mask, seeds_of(B), 10)
     np.testing.assert_array_equal(by_step.selection, layer(features, mask, seeds_of(B), 10, temperature=0.5).selection)
@@ -48,7 +48,7 @@ def test_temperature_and_noise_reach_the_algorithm():
 @pytest.mark.parametrize("distance", relaxed_subset.DISTANCES)
 @pytest.mark.parametrize("update", relaxed_subset.QUERY_UPDATES)
 def test_configuration_reaches_the_algorithm(distance, update):
-    layer = make_layer(distance=distance, query_update=update, estimator="relaxed")
+    layer = make_layer(distance=distance, query_update=update, straight_through=False)
     features, mask = draw()
     expected = relaxed_subset.retrieve(
         features,
@@ -62,6 +62,21 @@ def test_configuration_reaches_the_algorithm(distance, update):
     )
     actual = layer(features, mask, seeds_of(B), 0, noise_scale=0.0, temperature=0.3)
     np.testing.assert_allclose(actual.selection, expected.selection, atol=1e-6)
+
+
+def test_marginal_gradient_reaches_the_algorithm():
+    """Same choices, another derivative."""
+    features, mask = (tf.constant(value) for value in draw())
+    found = []
+    for marginal in (False, True):
+        layer = make_layer(marginal_gradient=marginal)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            result = layer(features, mask, seeds_of(B), 3)
+            loss = tf.reduce_sum(result.selection * tf.range(K, dtype=tf.float32))
+        found.append((result.selection.numpy(), tape.gradient(loss, features).numpy()))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert np.abs(found[0][1] - found[1][1]).max() > 1e-3
 
 
 def test_same_seed_and_step_same_choice():

@@ -39,6 +39,11 @@ def validate(config: ExperimentConfig) -> None:
     _check_seeds(config)
     _check_data(config.data)
     _check_patch_bank(config)
+    if config.retrieval.marginal_gradient and not config.retrieval.straight_through:
+        raise ConfigError(
+            "retrieval.marginal_gradient is true; it is a gradient of one-hot choices, so set "
+            "retrieval.straight_through to true as well."
+        )
     _check_generator(config)
     _check_discriminators(config)
     _check_losses(config)

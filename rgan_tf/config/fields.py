@@ -115,8 +115,9 @@ class RetrievalConfig(hyperparams.Config):
     encoder: PatchEncoderConfig = dataclasses.field(default_factory=PatchEncoderConfig)
     distance: Annotated[str, OneOf(("squared_euclidean", "euclidean"))] = "squared_euclidean"
     query_update: Annotated[str, OneOf(("running_average", "mean_of_selected"))] = "running_average"
-    # How choices are differentiated; see rgan_tf/ops/relaxed_subset.py.
-    estimator: Annotated[str, OneOf(("straight_through", "relaxed", "simple"))] = "straight_through"
+    straight_through: kinds.Switch = True
+    # Straight-through with the gradient of a round's exact marginals in place of its noisy relaxation's (SIMPLE).
+    marginal_gradient: kinds.Switch = False
     # The temperature goes from the first value to the second, geometrically, over `temperature_steps` steps. Falling
     # to 0.3 retrieved worse (docs/results.md).
     temperature_start: kinds.Temperature = 1.0
@@ -125,6 +126,13 @@ class RetrievalConfig(hyperparams.Config):
     # Scale of the Gumbel noise when a picture is generated; training always uses 1.
     inference_noise: Annotated[float, Number(0.0, 1e3)] = 0.1
     inference_temperature: kinds.Temperature = 0.1
+
+    @property
+    def estimator(self) -> str:
+        """The name by which `rgan_tf.ops.relaxed_subset` knows how choices are differentiated."""
+        if not self.straight_through:
+            return "relaxed"
+        return "simple" if self.marginal_gradient else "straight_through"
 
 
 @dataclasses.dataclass

@@ -29,6 +29,8 @@ _WITHOUT_NETWORK = "set evaluation.network to in_domain for a classifier that ne
 
 # The layer of VGG19 whose maps, averaged over space, are features for photographs smaller than Inception's.
 _VGG19_LAYER = "block3_conv4"
+# Its activations are of hundreds; by this much less, distances have figures that can be read.
+_VGG19_SCALE = 1000.0
 
 # Images float32 [B, H, W, 3] in [-1, 1] to features and, of a network with classes, logits, any shapes with B first.
 _Network = Callable[[tf.Tensor], Sequence[tf.Tensor]]
@@ -193,7 +195,7 @@ def _vgg19(evaluation: config_lib.EvaluationConfig, image_size: int) -> FeatureE
         raise FeatureWeightsError(f"{reason}; or {_WITHOUT_NETWORK}.") from error
 
     def call(images: tf.Tensor) -> Sequence[tf.Tensor]:
-        return [tf.reduce_mean(maps, axis=[1, 2]) for maps in network(images)]
+        return [tf.reduce_mean(maps, axis=[1, 2]) / _VGG19_SCALE for maps in network(images)]
 
     identity = _digest(network.get_weights())
     return FeatureExtractor(call, "vgg19_block3", _resize_label(image_size), identity, evaluation.batch_size)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from rgan_tf.config import DiscriminatorsConfig
 from rgan_tf.models.discriminators import ImageDiscriminator, ObjectDiscriminator
-from rgan_tf.models.layers import SpectralConv2D, SpectralDense
+from rgan_tf.models.layers import ConvBlock, SpectralConv2D, SpectralDense
 from rgan_tf.ops.spectral import spectral_norm
 
 
@@ -63,3 +63,20 @@ def test_a_critic_that_has_it_is_not_changed_by_the_size_of_its_weights():
         np.testing.assert_allclose(new, old, atol=1e-4)
     compiled = tf.function(lambda: critics[0](image), jit_compile=True)()
     np.testing.assert_allclose(compiled, critics[0](image), atol=1e-4)
+
+
+def test_mixed_precision_divides_what_it_computes_with():
+    images = np.random.default_rng(3).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    layers = [ConvBlock(4, spectral=True), SpectralDense(3)]
+    exact = [layer(images).numpy() for layer in layers]
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        mixed = [ConvBlock(4, spectral=True), SpectralDense(3)]
+        for layer, twin, expected in zip(layers, mixed, exact):
+            twin(images)
+            twin.set_weights(layer.get_weights())
+            found = twin(images)
+            assert found.dtype == tf.bfloat16
+            np.testing.assert_allclose(tf.cast(found, tf.float32), expected, rtol=0.05, atol=0.05)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")

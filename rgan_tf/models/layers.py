@@ -46,6 +46,8 @@ class SpectralConv2D(tf.keras.layers.Conv2D):
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """See Keras' layer."""
+        # Read once: under mixed precision what is read has another type than the variable says.
+        kernel = tf.convert_to_tensor(kernel)
         return super().convolution_op(inputs, kernel / tf.cast(spectral_norm(kernel), kernel.dtype))
 
 

@@ -90,6 +90,7 @@ def test_shared_stages_are_linked_to_those_that_read_them(tmp_path, monkeypatch)
     assert links == {"dataset", "evaluation"}
 
 
+@pytest.mark.timeout(900)
 def test_the_table_has_every_system_under_both_layouts(runs):
     for run in runs:
         assert run.workspace.is_current(run.row, run.config())

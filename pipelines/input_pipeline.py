@@ -1,4 +1,4 @@
-"""tf.data: records to padded, masked batches, with the candidates' patches read from the memory-mapped bank.
+"""tf.data: records to padded, masked batches, to which a `BankReader` attaches patches.
 
 Every order and every draw is a function of (seed, epoch, scene), so the pipeline can start at any step and give the
 batches that an uninterrupted run would have given.
@@ -12,8 +12,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from pipelines import relations
+from pipelines.bank_reader import BankReader
 from pipelines.object_draw import draw_objects
-from pipelines.patch_bank.bank import PatchBank
 from pipelines.records import MATTE
 from rgan_tf import config as config_lib
 from rgan_tf.ops import pixels
@@ -110,65 +110,6 @@ class SceneSource:
     def _scene_seed(self, purpose: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         seed = tf.random.experimental.stateless_fold_in(tf.constant([self.seed, purpose], tf.int32), epoch)
         return tf.cast(tf.random.experimental.stateless_fold_in(seed, index), tf.int32)
-
-
-@dataclasses.dataclass(frozen=True)
-class BankReader:
-    """Attaches patches of the bank to batches of scenes.
-
-    ground_truth: int32 [scenes, R] bank rows of the recorded objects, -1 where there is none; None attaches none.
-    candidates: int32 [scenes, R, k_max] bank rows in order of distance, -1 where there are fewer; None attaches none.
-    k: candidates given for an object: drawn from its k_max where `draw`, else the nearest ones.
-    """
-
-    bank: PatchBank
-    ground_truth: Optional[np.ndarray] = None
-    candidates: Optional[np.ndarray] = None
-    k: int = 0
-    draw: bool = False
-
-    def attach(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Adds bank rows, masks, patches (uint8) and, where the bank has them, candidates' co-occurrence embeddings."""
-        batch = dict(batch)
-        if self.ground_truth is not None:
-            self._attach_ground_truth(batch)
-        if self.candidates is not None:
-            self._attach_candidates(batch)
-        return batch
-
-    def _attach_ground_truth(self, batch: dict[str, tf.Tensor]) -> None:
-        def look_up(scenes, places, mask):
-            rows = np.where(mask, self.ground_truth[scenes[:, None], places], -1)
-            return rows, self.bank.gather_patches(rows)
-
-        places = [batch["scene_index"], batch["object_index"], batch["object_mask"]]
-        rows, patches = tf.numpy_function(look_up, places, [tf.int32, tf.uint8])
-        rows.set_shape([None, batch["objects"].shape[1]])
-        patches.set_shape(rows.shape + self.bank.patch_shape)
-        batch.update(ground_truth_mask=rows >= 0, ground_truth_patches=patches)
-
-    def _attach_candidates(self, batch: dict[str, tf.Tensor]) -> None:
-        def look_up(scenes, places, mask, seeds):
-            rows = np.where(mask[..., None], self.candidates[scenes[:, None], places], -1)
-            rows = np.stack([self._draw(*pair) for pair in zip(rows, seeds)]) if self.draw else rows[..., : self.k]
-            more = [self.bank.gather_cooccurrence(rows)] if self.bank.has_cooccurrence else []
-            return rows, self.bank.gather_patches(rows), *more
-
-        types = [tf.int32, tf.uint8, *([tf.float32] if self.bank.has_cooccurrence else [])]
-        names = ("scene_index", "object_index", "object_mask", "candidate_seed")
-        rows, patches, *more = tf.numpy_function(look_up, [batch[name] for name in names], types)
-        rows.set_shape([None, batch["objects"].shape[1], self.k])
-        patches.set_shape(rows.shape + self.bank.patch_shape)
-        batch.update(candidates=rows, candidate_mask=rows >= 0, candidate_patches=patches)
-        for embeddings in more:
-            embeddings.set_shape(rows.shape + [self.bank.cooccurrence_dim])
-            batch.update(candidate_cooccurrence=embeddings)
-
-    def _draw(self, nearest: np.ndarray, seed: np.ndarray) -> np.ndarray:
-        """k of each object's candidates without replacement, [N, k_max] to [N, k], the -1 of missing ones last."""
-        keys = np.random.default_rng(seed.astype(np.uint32)).random(nearest.shape)
-        order = np.argsort(np.where(nearest >= 0, keys, 2.0), axis=-1, kind="stable")[..., : self.k]
-        return np.take_along_axis(nearest, order, axis=-1)
 
 
 def training_batches(

@@ -21,7 +21,8 @@ import psutil
 import tensorflow as tf
 
 from pipelines import datasets, input_pipeline
-from pipelines.input_pipeline import BankReader, SceneSource
+from pipelines.bank_reader import BankReader
+from pipelines.input_pipeline import SceneSource
 from pipelines.patch_bank import writer
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
 from pipelines.patch_bank.cropping import cut_in_threads
@@ -30,7 +31,7 @@ from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.ops.box_sampling import crop
 from rgan_tf.ops.candidate_search import nearest_rows
 from rgan_tf.progress import progress_bar
-from rgan_tf.training import loop, runtime
+from rgan_tf.training import runtime, stage_trainer
 from rgan_tf.training.retrievegan.trainer import Models, RetrieveGANTrainer, build_models
 
 _CONFIG_FILE = flags.DEFINE_string("config_file", None, "YAML configuration.", required=True)
@@ -199,7 +200,7 @@ def _take_turns(one: RetrieveGANTrainer, other: RetrieveGANTrainer) -> dict[str,
     }
 
 
-def _train(trainer: loop.StageTrainer) -> tuple[float, float]:
+def _train(trainer: stage_trainer.StageTrainer) -> tuple[float, float]:
     """Seconds of a step, and of waiting in it."""
     with progress_bar(total=_STEPS.value, desc="steps", unit="step") as trainer.progress:
         started = time.perf_counter()

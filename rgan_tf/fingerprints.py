@@ -19,7 +19,7 @@ _LATER = {
     "data": {"group_separator": "", "mattes": False, "hidden_factors": False},
     "patch_bank": {"mattes": False, "min_coverage": 0.0},
     "candidates": {"min_recall": 0.99},
-    "retrieval": {"marginal_gradient": False},
+    "retrieval": {"marginal_gradient": False, "refresh_interval": 0, "refreshed_share": 0.5},
     "discriminators": {"spectral": False, "projected": False, "augmentation": [], "r1": 0.0, "r2": 0.0},
 }
 # Fields that say how a run reports, not what it learns.

@@ -22,7 +22,7 @@ from pipelines.patch_bank import removal
 from rgan_tf import evaluate
 from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.fingerprints import stages_of
-from rgan_tf.training import loop, stages
+from rgan_tf.training import stage_trainer, stages
 from rgan_tf.workspace import Workspace
 
 pytestmark = [pytest.mark.damage_sweep, pytest.mark.timeout(0)]
@@ -56,8 +56,8 @@ def train_on(workspace, monkeypatch):
         self._steps += 1
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.StageTrainer, "train_step", step)
-        patch.setattr(loop.StageTrainer, "train_loop_end", lambda self: {})
+        patch.setattr(stage_trainer.StageTrainer, "train_step", step)
+        patch.setattr(stage_trainer.StageTrainer, "train_loop_end", lambda self: {})
         stages.StageRunner(workspace, tiny_config("training.steps=6"), tf.distribute.get_strategy()).run()
     return "trained"
 

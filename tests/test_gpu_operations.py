@@ -11,7 +11,8 @@ from conftest import REPOSITORY, tiny_config
 from gpu_operations import complaints
 from packaging.requirements import Requirement
 
-from pipelines.input_pipeline import BankReader, training_batches
+from pipelines.bank_reader import BankReader
+from pipelines.input_pipeline import training_batches
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.training import artifacts
 from rgan_tf.training.cooccurrence import CooccurrenceTrainer

@@ -13,7 +13,7 @@ from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
 from rgan_tf.evaluation.metrics.object_scores import ObjectAccuracy, discriminator_logits
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.ops import pixels
-from rgan_tf.training import artifacts, loop
+from rgan_tf.training import artifacts, stage_trainer
 from rgan_tf.workspace import Workspace, WorkspaceError
 
 CLASSES = 5
@@ -100,7 +100,7 @@ def test_averaged_weights_are_restored_where_training_kept_them(tiny_workspace, 
     optimizer = dataclasses.replace(config.discriminators.object_optimizer, ema_momentum=0.5)
     config = config.replace(discriminators={"object_optimizer": optimizer.as_dict()})
     model = artifacts.trained_object_discriminator(tiny_workspace, config_without_average(config), names)
-    trained = loop.OptimizedModel.create((model,), optimizer)
+    trained = stage_trainer.OptimizedModel.create((model,), optimizer)
     kernel = model.to_class_logits.kernel
     averaged = kernel.numpy()
     for _ in range(2):

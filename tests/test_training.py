@@ -9,7 +9,7 @@ from conftest import baseline_config, tiny_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rgan_tf import losses
-from rgan_tf.training import artifacts, loop, stages
+from rgan_tf.training import artifacts, stage_trainer, stages
 from rgan_tf.workspace import Workspace
 
 
@@ -28,14 +28,14 @@ def run_stage(workspace, config, stage="retrievegan", profile=""):
 def kill_after(monkeypatch, steps):
     """Ends the process's training, as far as it can tell, in the middle of an interval."""
     counted = iter(range(steps))
-    step = loop.StageTrainer.train_step
+    step = stage_trainer.StageTrainer.train_step
 
     def dying(self, iterator):
         if next(counted, None) is None:
             raise KeyboardInterrupt
         step(self, iterator)
 
-    monkeypatch.setattr(loop.StageTrainer, "train_step", dying)
+    monkeypatch.setattr(stage_trainer.StageTrainer, "train_step", dying)
 
 
 def checkpoint_values(directory):
@@ -80,7 +80,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(tiny_workspace, work
     shutil.copytree(tiny_workspace.directory("retrievegan"), directory)
     before = checkpoint_values(directory)
     monkeypatch.setattr(losses, "reconstruction_loss", lambda *_: tf.constant(float("nan")))
-    with pytest.raises(loop.TrainingDiverged, match=r"step 4 .*loss/recon_img"):
+    with pytest.raises(stage_trainer.TrainingDiverged, match=r"step 4 .*loss/recon_img"):
         run_stage(workspace_copy, tiny_config("training.steps=6"))
     after = checkpoint_values(directory)
     assert all(np.array_equal(before[name], after[name]) for name in before)

@@ -10,7 +10,7 @@ from rgan_tf import config as config_lib
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.models.projected_discriminator import make_image_discriminator
 from rgan_tf.training.critics import Critics, Made, adversarial_gradients
-from rgan_tf.training.loop import OptimizedModel, StageTrainer, Terms
+from rgan_tf.training.stage_trainer import OptimizedModel, StageTrainer, Terms
 
 
 class Losses(NamedTuple):

@@ -118,6 +118,10 @@ class RetrievalConfig(hyperparams.Config):
     straight_through: kinds.Switch = True
     # Straight-through with the gradient of a round's exact marginals in place of its noisy relaxation's (SIMPLE).
     marginal_gradient: kinds.Switch = False
+    # Training steps after which E_p embeds the whole bank anew, and each object's patches nearest to its scene's query
+    # are found; 0 for never. Of the candidates that a step looks at, that share is drawn from these. Not in the paper.
+    refresh_interval: kinds.StepsOrNone = 0
+    refreshed_share: Annotated[float, Number(0.0, 1.0)] = 0.5
     # The temperature goes from the first value to the second, geometrically, over `temperature_steps` steps. Falling
     # to 0.3 retrieved worse (docs/results.md).
     temperature_start: kinds.Temperature = 1.0

@@ -5,7 +5,8 @@ from typing import Optional
 
 import numpy as np
 
-from pipelines.input_pipeline import BankReader, SceneSource
+from pipelines.bank_reader import BankReader
+from pipelines.input_pipeline import SceneSource
 from rgan_tf import config as config_lib
 from rgan_tf.evaluation.measurements import Measurement, Namer
 from rgan_tf.evaluation.metrics import candidate_recall, retrieval_scores

@@ -9,7 +9,8 @@ import tensorflow as tf
 from google.protobuf import json_format
 
 from pipelines import datasets
-from pipelines.input_pipeline import BankReader, SceneSource
+from pipelines.bank_reader import BankReader
+from pipelines.input_pipeline import SceneSource
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank, PatchBankError, candidate_lists
 from pipelines.records import STYLE_NAMES
 from rgan_tf import config as config_lib

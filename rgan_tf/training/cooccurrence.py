@@ -6,7 +6,7 @@ from pipelines.input_pipeline import to_device
 from rgan_tf import config as config_lib
 from rgan_tf import losses
 from rgan_tf.models.patch_encoder import PatchEncoder
-from rgan_tf.training.loop import OptimizedModel, StageTrainer
+from rgan_tf.training.stage_trainer import OptimizedModel, StageTrainer
 
 
 class CooccurrenceTrainer(StageTrainer):

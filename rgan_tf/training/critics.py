@@ -10,7 +10,7 @@ from rgan_tf import losses
 from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.ops import scene_random
 from rgan_tf.ops.augmentation import DRAWS, augment
-from rgan_tf.training.loop import OptimizedModel, Terms
+from rgan_tf.training.stage_trainer import OptimizedModel, Terms
 
 Batch = dict[str, tf.Tensor]
 # Folded into the scene's seed with what is looked at; the models' own purposes are below it.

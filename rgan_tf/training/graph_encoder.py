@@ -6,7 +6,7 @@ from rgan_tf import config as config_lib
 from rgan_tf import losses
 from rgan_tf.models.graph_encoder import GraphEncoder
 from rgan_tf.ops.box_sampling import box_iou
-from rgan_tf.training.loop import OptimizedModel, StageTrainer
+from rgan_tf.training.stage_trainer import OptimizedModel, StageTrainer
 
 
 class GraphEncoderTrainer(StageTrainer):

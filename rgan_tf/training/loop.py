@@ -1,14 +1,8 @@
-"""The loop every stage trains on: orbit around one `tf.function` step under a distribution strategy.
+"""The loop every stage trains on: orbit around its trainer's step, from the newest checkpoint to the last step."""
 
-A stage says what its losses and gradients are; the loop sums gradients over replicas, clips, applies, averages the
-reported terms, and stops at the first that is not finite.
-"""
-
-import abc
 import contextlib
 import dataclasses
 import sys
-import time
 from typing import Callable
 
 import orbit
@@ -16,173 +10,17 @@ import tensorflow as tf
 from tqdm.contrib import DummyTqdmFile
 
 from rgan_tf import config as config_lib
-from rgan_tf.errors import UserError
 from rgan_tf.progress import progress_bar
 from rgan_tf.training import checkpoints, profiling, runtime
+from rgan_tf.training.stage_trainer import OptimizedModel, StageTrainer
 from rgan_tf.workspace import WorkspaceError
-
-Terms = dict[str, tf.Tensor]
-
-
-class TrainingDiverged(UserError):
-    """A reported term became NaN or infinite; the message names the step and the term."""
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizedModel:
-    """Models that one optimizer trains, and how."""
-
-    models: tuple[tf.keras.Model, ...]
-    config: config_lib.OptimizerConfig
-    optimizer: tf.keras.optimizers.Optimizer
-
-    @classmethod
-    def create(cls, models: tuple[tf.keras.Model, ...], config: config_lib.OptimizerConfig) -> "OptimizedModel":
-        """Makes Adam with its slots for the (built) models' variables; call it in the strategy's scope."""
-        optimizer = tf.keras.optimizers.Adam(
-            config.learning_rate,
-            beta_1=config.beta_1,
-            beta_2=config.beta_2,
-            use_ema=config.ema_momentum > 0,
-            ema_momentum=config.ema_momentum or 0.99,
-            jit_compile=False,
-        )
-        made = cls(models, config, optimizer)
-        optimizer.build(made.variables)
-        return made
-
-    @property
-    def variables(self) -> list[tf.Variable]:
-        """The trainable variables of all models."""
-        return [variable for model in self.models for variable in model.trainable_variables]
-
-
-class StageTrainer(orbit.StandardTrainer, abc.ABC):
-    """Trains the models of one stage.
-
-    `optimized` names what is trained; `gradients` gives, for one replica's batch, the terms to report and the gradients
-    of each named group. Losses must be means over the replica's scenes: the loop averages over replicas.
-    """
-
-    def __init__(self, optimized: dict[str, OptimizedModel], settings: config_lib.RuntimeConfig, images_per_step: int):
-        """Call it in the strategy's scope, after the models are built."""
-        options = orbit.StandardTrainerOptions(use_tf_function=False, use_tf_while_loop=False)
-        super().__init__(train_dataset=None, options=options)
-        self.strategy = tf.distribute.get_strategy()
-        self.optimized = optimized
-        self.step = orbit.utils.create_global_step()
-        self.images_per_step = images_per_step
-        self.progress = progress_bar(disable=True)
-        self.profile = profiling.StepProfile.none()
-        self.summaries = tf.summary.create_noop_writer()
-        # No step has control flow that AutoGraph would have to see; converting it would double the time of tracing.
-        # Not a function of its own without need: within one replicas could not sum, as batch normalization does.
-        compiled = settings.xla
-        self._gradients = tf.function(self.gradients, autograph=False, jit_compile=True) if compiled else self.gradients
-        self._compiled_step = tf.function(self._step, autograph=False)
-        self._sums: dict[str, tf.Variable] = {}
-        self._first_bad: dict[str, tf.Variable] = {}
-
-    @abc.abstractmethod
-    def gradients(self, batch: dict[str, tf.Tensor], step: tf.Tensor) -> tuple[Terms, dict[str, list[tf.Tensor]]]:
-        """Scalars to report and, by name in `optimized`, gradients, for one replica's batch at a step."""
-
-    @property
-    @abc.abstractmethod
-    def headline(self) -> tuple[str, ...]:
-        """The terms of the one-line summary."""
-
-    def checkpoint_items(self) -> dict[str, object]:
-        """All that a resumed run needs: models, optimizers with their averages, and the step."""
-        items: dict[str, object] = {"step": self.step}
-        for name, group in self.optimized.items():
-            items[f"{name}_optimizer"] = group.optimizer
-            items.update({f"{name}_{model.name}": model for model in group.models})
-        return items
-
-    def train_loop_begin(self) -> None:
-        """Starts an interval."""
-        for total in self._sums.values():
-            total.assign(0.0)
-        self._steps, self.seconds_waited, self._started = 0, 0.0, time.perf_counter()
-        self._first_step = int(self.step.numpy())  # Read once: reading it every step would wait for the device.
-
-    def train_step(self, iterator) -> None:
-        """One step: waits for the batch, then runs the compiled step."""
-        with self.profile.at(self._first_step + self._steps):
-            asked = time.perf_counter()
-            batch = next(iterator)
-            self.seconds_waited += time.perf_counter() - asked
-            terms = self._compiled_step(batch)
-            self._record(terms)
-        self._steps += 1
-        self.progress.update(1)
-
-    def train_loop_end(self) -> dict[str, float]:
-        """Ends an interval: writes the means of all terms as summaries and returns the headline.
-
-        Raises:
-          TrainingDiverged: a term was not finite; nothing has been saved since.
-        """
-        bad = {name: int(step) for name, step in self._first_bad.items() if step >= 0}
-        if bad:
-            first = min(bad.values())
-            names = ", ".join(sorted(name for name, step in bad.items() if step == first))
-            raise TrainingDiverged(
-                f"At step {first} these terms were not finite: {names}. The last checkpoint holds the state before; "
-                f"lower the learning rate or the term's weight and run again."
-            )
-        seconds = time.perf_counter() - self._started
-        means = {name: total.numpy() / self._steps for name, total in self._sums.items()}
-        means["speed/images_per_second"] = self._steps * self.images_per_step / seconds
-        means["speed/waiting_for_input"] = self.seconds_waited / seconds
-        # orbit records nothing by itself; what is written, and when, is decided here.
-        with self.summaries.as_default(), tf.summary.record_if(True):
-            for name, value in means.items():
-                tf.summary.scalar(name, value, step=self.step)
-        self.summaries.flush()
-        return {name: round(float(means[name]), 4) for name in self.headline}
-
-    def _step(self, batch) -> Terms:
-        per_replica = self.strategy.run(self._replica_step, args=(batch,))
-        terms = {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in per_replica.items()}
-        self.step.assign_add(1)
-        return terms
-
-    def _replica_step(self, batch) -> Terms:
-        terms, gradients = self._gradients(batch, self.step)
-        context = tf.distribute.get_replica_context()
-        for name, group in self.optimized.items():
-            # The vocabularies are small: embeddings' sparse gradients are as well dense.
-            mean = [tf.convert_to_tensor(g) / context.num_replicas_in_sync for g in gradients[name]]
-            summed = context.all_reduce(tf.distribute.ReduceOp.SUM, mean)
-            norm = tf.linalg.global_norm(summed)
-            if group.config.clip_norm > 0:
-                summed, _ = tf.clip_by_global_norm(summed, group.config.clip_norm, use_norm=norm)
-            group.optimizer.apply_gradients(zip(summed, group.variables), skip_gradients_aggregation=True)
-            terms[f"gradient_norm/{name}"] = norm
-        return terms
-
-    def _record(self, terms: Terms) -> None:
-        if not self._sums:
-            self._sums = {name: tf.Variable(0.0, trainable=False) for name in terms}
-            self._first_bad = {name: tf.Variable(-1, trainable=False, dtype=tf.int64) for name in terms}
-        self._add(terms)
-
-    @tf.function
-    def _add(self, terms: Terms) -> None:
-        """Adds a step's terms up on the device, so that the host need not wait for it."""
-        for name, value in terms.items():
-            self._sums[name].assign_add(tf.cast(value, tf.float32))
-            bad = self._first_bad[name]
-            bad.assign(tf.where((bad < 0) & ~tf.math.is_finite(value), self.step - 1, bad))
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """Where and how long a trainer runs.
 
-    make_dataset: the batches from a step on; called once, after a checkpoint was restored.
+    make_dataset: the batches from a step on; called after a checkpoint was restored, and after each refresh.
     actions: called as orbit actions after every summary interval, with the headline.
     """
 
@@ -238,14 +76,24 @@ def train(trainer: StageTrainer, run: Run) -> None:
     start = int(trainer.step.numpy())
     if start >= training.steps:
         return
-    trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(run.make_dataset(start))
     trainer.profile = run.profile
     trainer.summaries = tf.summary.create_file_writer(directory)
     bar = progress_bar(total=training.steps, initial=start, desc=run.title, unit="step")
     # orbit prints a line an interval; it must not land in the middle of the bar.
     lines = contextlib.redirect_stdout(DummyTqdmFile(sys.stdout))
     with bar as trainer.progress, lines, run.profile, runtime.together(trainer.strategy):
-        controller.train(training.steps)
+        _train_between_refreshes(trainer, controller, run, start)
+
+
+def _train_between_refreshes(trainer: StageTrainer, controller: orbit.Controller, run: Run, start: int) -> None:
+    """Trains from a step on. A run that resumes where a refresh was due makes it again, by the same weights."""
+    interval, steps = trainer.refresh_interval or run.training.steps, run.training.steps
+    while start < steps:
+        if start and start % interval == 0:
+            trainer.refresh()
+        trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(run.make_dataset(start))
+        start = min(steps, start - start % interval + interval)
+        controller.train(start)
 
 
 def restore_model(directory, group: str, model: tf.keras.Model, config: config_lib.OptimizerConfig) -> None:

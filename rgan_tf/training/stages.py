@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import datasets, input_pipeline
-from pipelines.input_pipeline import BankReader, SceneSource
+from pipelines.bank_reader import BankReader
+from pipelines.input_pipeline import SceneSource
 from pipelines.own_patches import ground_truth_batches
 from pipelines.patch_bank import crops, removal, writer
 from pipelines.patch_bank.bank import EMBEDDINGS, PatchBank
@@ -19,9 +20,8 @@ from rgan_tf import config as config_lib
 from rgan_tf import locks
 from rgan_tf.fingerprints import STAGES, stages_of
 from rgan_tf.models.patch_encoder import PatchEncoder
-from rgan_tf.ops import pixels
-from rgan_tf.progress import progress_bar
 from rgan_tf.training import artifacts, loop, profiling, runtime
+from rgan_tf.training.bank_embeddings import embed_bank
 from rgan_tf.training.cooccurrence import CooccurrenceTrainer
 from rgan_tf.training.graph_encoder import GraphEncoderTrainer
 from rgan_tf.training.panels import PanelWriter
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 SPLITS = ("train", "validation", "test")
-_EMBEDDING_BATCH = 1024
 # About as many scenes go into the bank between two of its saved states.
 _SAVED_SCENES = 1024
 # Folder within the bank's of crops that were made on Beam, while it is being made.
@@ -206,7 +205,7 @@ class StageRunner:
                     "co-occurrence",
                 )
                 loop.train(CooccurrenceTrainer(encoder, self.config), run)
-            _embed_bank(encoder, bank, directory / EMBEDDINGS)
+            embed_bank(encoder, bank, "co-occurrence embeddings", directory / EMBEDDINGS)
 
     def train_model(self) -> None:
         """The main training: of the model that the configuration names."""
@@ -215,17 +214,20 @@ class StageRunner:
         source = artifacts.scene_source(self.workspace, self.config, "train", self.config.training_seed)
         reader = system.reader(self.workspace, self.config, "train")
 
-        def batches(step: int) -> tf.data.Dataset:
+        def batches(step: int, reader: Optional[BankReader]) -> tf.data.Dataset:
             return input_pipeline.training_batches(source, training.batch_size, step, reader)
 
         chief = runtime.is_chief(self.strategy)
         with self.workspace.training(self.config, chief) as directory, self.strategy.scope():
-            trainer = system.make_trainer(self.workspace, self.config, names, next(iter(batches(0))))
+            trainer = system.make_trainer(self.workspace, self.config, names, next(iter(batches(0, reader))))
             profile = profiling.StepProfile.parse(self.profile_steps, directory)
             drawer = system.drawer(trainer.model, self.workspace, self.config)
             panels = PanelWriter(drawer, trainer, self._panel_batch(system), names, training.panel_interval)
             actions = (panels,) if training.panel_interval and chief else ()
-            loop.train(trainer, loop.Run(directory, training, batches, system.title, profile, actions))
+            run = loop.Run(
+                directory, training, lambda step: batches(step, trainer.reader(reader)), system.title, profile, actions
+            )
+            loop.train(trainer, run)
 
     def _panel_batch(self, system: System) -> dict[str, tf.Tensor]:
         """A few validation scenes with their candidates, the same in every run."""
@@ -258,15 +260,3 @@ def _told(search: CategorySearch, names: tuple[str, ...]) -> dict:
     plan = search.plan._asdict()
     plan["sample_recall"] = plan.pop("recall")
     return {**search._asdict(), "category": names[search.category], "plan": plan}
-
-
-def _embed_bank(encoder: PatchEncoder, bank: PatchBank, path: pathlib.Path) -> None:
-    """Writes the embeddings of all patches, batch by batch; zeros for removed ones."""
-    embed = tf.function(lambda patches: encoder(pixels.to_float(patches)))
-    shape = (len(bank), encoder(tf.zeros([1, *bank.patch_shape])).shape[-1])
-    embeddings = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    removed = bank.removed
-    for start in progress_bar(range(0, len(bank), _EMBEDDING_BATCH), desc="co-occurrence embeddings", unit="batch"):
-        rows = np.arange(start, min(start + _EMBEDDING_BATCH, len(bank)))
-        embeddings[rows] = np.where(removed[rows, None], 0.0, embed(bank.gather_patches(rows)))
-    embeddings.flush()

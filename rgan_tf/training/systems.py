@@ -6,12 +6,12 @@ from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
-from pipelines.input_pipeline import BankReader
+from pipelines.bank_reader import BankReader
 from rgan_tf import config as config_lib
 from rgan_tf.models.retrieval import RetrievalLayer
 from rgan_tf.scene_graph import SceneGraph, Vocabulary, pad_scenes
 from rgan_tf.training import artifacts, loop
-from rgan_tf.training.loop import StageTrainer
+from rgan_tf.training.stage_trainer import StageTrainer
 from rgan_tf.workspace import Workspace
 
 Batch = dict[str, tf.Tensor]

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from pipelines.input_pipeline import BankReader
+from pipelines.bank_reader import BankReader
 from pipelines.patch_bank.bank import PatchBank, candidate_lists
 from rgan_tf.baselines.pastegan.model import PasteGAN, chosen_patches, nearest_choice
 from rgan_tf.baselines.pastegan.trainer import PasteGANTrainer

@@ -5,6 +5,7 @@ import tensorflow as tf
 from rgan_tf.models.retrieval import RetrievalLayer
 from rgan_tf.models.retrievegan import RetrieveGAN
 from rgan_tf.training import artifacts
+from rgan_tf.training.retrievegan.refresh import CandidateRefresh
 from rgan_tf.training.retrievegan.trainer import Models, RetrieveGANTrainer, build_models
 from rgan_tf.training.systems import Drawer, Drawing, System
 
@@ -49,7 +50,8 @@ class RetrieveGANSystem(System):
         models = Models.create(config, names.num_objects, names.num_predicates)
         build_models(models, batch)
         artifacts.load_pretrained(models.retrievegan.graph_encoder, workspace, config)
-        return RetrieveGANTrainer(models, config)
+        refresh = CandidateRefresh(workspace, config) if config.retrieval.refresh_interval else None
+        return RetrieveGANTrainer(models, config, refresh)
 
     def build(self, config, names) -> RetrieveGAN:
         """See `System`."""

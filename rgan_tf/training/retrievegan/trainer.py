@@ -1,6 +1,6 @@
 """The adversarial training of the full model with the nine terms of equation (7)."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -15,7 +15,8 @@ from rgan_tf.ops.box_sampling import box_iou, crop
 from rgan_tf.ops.relaxed_subset import RetrievalResult
 from rgan_tf.ops.valid_rows import map_valid
 from rgan_tf.training.critics import Critics, Made, adversarial_gradients
-from rgan_tf.training.loop import OptimizedModel, StageTrainer, Terms
+from rgan_tf.training.retrievegan.refresh import CandidateRefresh
+from rgan_tf.training.stage_trainer import OptimizedModel, StageTrainer, Terms
 
 
 class Models(NamedTuple):
@@ -42,8 +43,11 @@ class RetrieveGANTrainer(StageTrainer):
 
     headline = ("loss/total", "loss/recon_img", "boxes/iou")
 
-    def __init__(self, models: Models, config: config_lib.ExperimentConfig):
-        """Takes models built by `build_models`; call it in the strategy's scope."""
+    def __init__(
+        self, models: Models, config: config_lib.ExperimentConfig, candidate_refresh: Optional[CandidateRefresh] = None
+    ):
+        """Takes models built by `build_models`, and what finds candidates anew where the configuration asks for it;
+        call it in the strategy's scope."""
         self.models, self.model = models, models.retrievegan
         self._losses = config.losses
         self.crop_size = config.discriminators.object_crop_size
@@ -58,6 +62,22 @@ class RetrieveGANTrainer(StageTrainer):
         generator = OptimizedModel.create((models.retrievegan,), config.training.optimizer)
         optimized = {"generator": generator, **self._critics.optimized()}
         super().__init__(optimized, config.runtime, config.training.batch_size)
+        self._candidate_refresh = candidate_refresh
+        if candidate_refresh is not None:
+            self.refresh_interval = config.retrieval.refresh_interval
+
+    def refresh(self):
+        """See `StageTrainer`."""
+        self._candidate_refresh.refresh(self.model.retrieval, int(self.step))
+
+    def reader(self, reader):
+        """See `StageTrainer`."""
+        return reader if self._candidate_refresh is None else self._candidate_refresh.reader(reader)
+
+    def checkpoint_items(self):
+        """See `StageTrainer`."""
+        more = {} if self._candidate_refresh is None else {"candidate_refresh": self._candidate_refresh}
+        return {**super().checkpoint_items(), **more}
 
     def gradients(self, batch, step):
         """See `StageTrainer`."""

@@ -187,7 +187,7 @@ class SceneService:
         rows = tf.concat([first[:, None], rows[:, 1:]], axis=1)
         is_pinned = tf.pad(tf.cast(scene["pinned"] >= 0, tf.float32)[:, None], [[0, 0], [0, rows.shape[1] - 1]])
         mask, features = rows >= 0, self._bank.embeddings(rows)
-        result = self._model.retrieve(features[None], mask[None], batch["scene_seed"], is_pinned[None])
+        result = self._model.retrieval.choose(features[None], mask[None], batch["scene_seed"], is_pinned[None])
         distances = relaxed_subset.candidate_distances(features, result.query[0], self._config.retrieval.distance)
         index = result.hard_index[0]
         chosen = tf.where(index >= 0, tf.gather(rows, tf.maximum(index, 0), batch_dims=1), -1)

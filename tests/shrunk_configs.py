@@ -26,7 +26,15 @@ _SIZES = (
     "seed=0"
 )
 # Values that no operation depends on.
-_VALUES = {"learning_rate", "beta_1", "beta_2", "steps", *config_lib.LOSS_TERMS}
+_VALUES = {
+    "learning_rate",
+    "beta_1",
+    "beta_2",
+    "steps",
+    "refresh_interval",
+    "refreshed_share",
+    *config_lib.LOSS_TERMS,
+}
 # Values of which it matters only whether they are 0.
 _SWITCHES = {"ema_momentum", "clip_norm"}
 

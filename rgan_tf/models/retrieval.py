@@ -133,6 +133,32 @@ class RetrievalLayer(tf.keras.Model):
             estimator=config.estimator,
         )
 
+    def choose(
+        self,
+        features: tf.Tensor,
+        candidate_mask: tf.Tensor,
+        scene_seed: tf.Tensor,
+        pinned: Optional[tf.Tensor] = None,
+    ) -> relaxed_subset.RetrievalResult:
+        """As `call`, when a picture is generated: by the configured noise and temperature of inference.
+
+        Args:
+          features: `[B, N, k, D]` float32, of the candidates under E_p.
+          candidate_mask: `[B, N, k]` bool.
+          scene_seed: `[B, 2]` int32.
+          pinned: see `call`.
+        """
+        config = self._config
+        return self(
+            features,
+            candidate_mask,
+            scene_seed,
+            step=0,
+            pinned=pinned,
+            noise_scale=config.inference_noise,
+            temperature=config.inference_temperature,
+        )
+
     def ground_truth_logits(
         self,
         ground_truth_features: tf.Tensor,

@@ -57,7 +57,6 @@ class RetrieveGAN(tf.keras.Model):
         self.graph_encoder = GraphEncoder(config.graph_encoder, num_objects, num_predicates)
         self.retrieval = RetrievalLayer(config.retrieval)
         self.generator = Generator(config.generator, config.data.image_size, config.patch_bank.mattes)
-        self._inference = config.retrieval
         self._skip_padding = config.runtime.skips_padding
 
     def call(self, batch: Batch, step: tf.Tensor) -> TrainingPass:
@@ -103,32 +102,11 @@ class RetrieveGAN(tf.keras.Model):
         encoding = self.graph_encoder.encode(batch)
         boxes = tf.where(batch["box_given"][..., None], batch["boxes"], encoding.boxes)
         features = self.retrieval.embed(batch["candidate_patches"])
-        result = self.retrieve(features, batch["candidate_mask"], batch["scene_seed"], pinned)
+        result = self.retrieval.choose(features, batch["candidate_mask"], batch["scene_seed"], pinned)
         candidates = batch["candidate_patches"].shape[2]
         chosen = select_patches(tf.one_hot(result.hard_index, candidates), batch["candidate_patches"])
         image = self.generator.paint(chosen, boxes, batch, encoding)
         return Generation(image, boxes, result.hard_index, chosen)
-
-    def retrieve(
-        self, features: tf.Tensor, candidate_mask: tf.Tensor, scene_seed: tf.Tensor, pinned: Optional[tf.Tensor] = None
-    ) -> RetrievalResult:
-        """The choice among candidates when a picture is generated: the configured noise and temperature of inference.
-
-        Args:
-          features: [B, N, k, D], of the candidates under E_p.
-          candidate_mask: bool [B, N, k].
-          scene_seed: int32 [B, 2].
-          pinned: see `generate`.
-        """
-        return self.retrieval(
-            features,
-            candidate_mask,
-            scene_seed,
-            step=0,
-            pinned=pinned,
-            noise_scale=self._inference.inference_noise,
-            temperature=self._inference.inference_temperature,
-        )
 
     def synthesize(self, patches: tf.Tensor, boxes: tf.Tensor, batch: Batch) -> tf.Tensor:
         """The picture [B, H, W, 3] in [-1, 1] of given patches [B, N, h, w, C] on a given layout [B, N, 4]."""

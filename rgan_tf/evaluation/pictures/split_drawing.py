@@ -12,15 +12,18 @@ from pipelines.own_patches import ground_truth_batches
 from rgan_tf import config as config_lib
 from rgan_tf.errors import UserError
 from rgan_tf.evaluation.pictures import retrieval_policies
+from rgan_tf.evaluation.pictures.whole_category import WholeCategory
 from rgan_tf.ops import pixels, scene_random
 from rgan_tf.training import artifacts, checkpoints
+from rgan_tf.training.scene_features import kept_apart
 from rgan_tf.training.systems import Drawing, system_of
 from rgan_tf.workspace import Workspace
 
 SPLITS = ("validation", "test")
 BOXES = ("predicted", "ground_truth")
-# How candidates are chosen: by the model, or in one of the ways of `retrieval_policies`.
-POLICIES = ("learned", "random", "graph_feature", "cooccurrence")
+# How candidates are chosen: by the model, or in one of the ways of `retrieval_policies`; or by the model among all
+# patches of the category.
+POLICIES = ("learned", "random", "graph_feature", "cooccurrence", "whole_category")
 _BATCH = 16
 
 
@@ -121,6 +124,10 @@ class SplitDrawing:
         self._drawer = system.load(workspace, config)
         if policy != "learned" and self._drawer.retrieval is None:
             raise UserError(f"--retrieval={policy} is RetrieveGAN's; {config.model} draws in its own way alone.")
+        self._whole: Optional[WholeCategory] = None
+        if policy == "whole_category":
+            apart = kept_apart(workspace, config, self.reader.bank, split)
+            self._whole = WholeCategory(self._drawer.retrieval, self.reader.bank, apart)
         self._layout, self._samples, self._policy, self._seed = boxes, samples, policy, seed
         self._draw, self._encode = tf.function(self._draw_batch), tf.function(self._encode_batch)
 
@@ -158,7 +165,10 @@ class SplitDrawing:
 
     def _sample(self, batch: dict[str, tf.Tensor], number: int) -> Sample:
         seeds = scene_random.scene_seeds(tf.constant([self._seed, number]), batch["scene_index"])
-        drawn = self._draw({**batch, "scene_seed": seeds})
+        batch = {**batch, "scene_seed": seeds}
+        if self._whole is not None:
+            batch = self._whole.narrowed(batch)
+        drawn = self._draw(batch)
         images, boxes = pixels.to_uint8(drawn.image).numpy(), drawn.boxes.numpy()
         if drawn.choice is None:
             return Sample(images, boxes)
@@ -170,7 +180,7 @@ class SplitDrawing:
         given = batch["object_mask"] if self._layout == "ground_truth" else tf.zeros_like(batch["object_mask"])
         batch["box_given"] = given
         pinned = None
-        if self._policy != "learned":
+        if self._policy not in ("learned", "whole_category"):
             choose = {
                 "random": retrieval_policies.random_choice,
                 "graph_feature": retrieval_policies.graph_feature_choice,

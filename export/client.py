@@ -81,9 +81,13 @@ class GenerationClient(Connection):
         Raises:
           SceneRefusalError: some scenes were refused and the others drawn; it has their pictures.
           GenerationError: the call failed; nothing is tried again but what the server had no room for.
-          UserError: a scene is larger than the model takes.
+          UserError: a scene is larger than the model takes, or the signature does not generate.
         """
         signature = signature or scene_requests.pick_signature(scenes)
+        if signature not in scene_requests.GENERATING:
+            raise UserError(
+                f"The signature {signature!r} does not generate; use {', '.join(scene_requests.GENERATING)}."
+            )
         inputs = scene_requests.to_inputs(scenes, signature, *self.sizes(version), seed)
         # The filter keeps the raw image out of the answer: the PNG says it all.
         outputs = self._pictures(signature, inputs, scene_requests.OUTPUTS, version)
@@ -93,15 +97,17 @@ class GenerationClient(Connection):
     def retrieve(
         self, scenes: Sequence[SceneGraph], seed: int = 0, version: Optional[Version] = None
     ) -> dict[str, np.ndarray]:
-        """Each object's ranked candidates: the outputs of the signature "retrieve", padding included.
+        """Each object's ranked candidates: the outputs of the signature "retrieve", padding included; of
+        "retrieve_with_patches" where scenes pin patches.
 
         Raises:
           SceneRefusalError: some scenes were refused and the others answered.
           GenerationError: the call failed.
           UserError: a scene is larger than the model takes.
         """
-        inputs = scene_requests.to_inputs(scenes, scene_requests.GENERATE, *self.sizes(version), seed)
-        outputs = self.predict("retrieve", inputs, (), version)
+        signature = scene_requests.pick_retrieval(scenes)
+        inputs = scene_requests.to_inputs(scenes, signature, *self.sizes(version), seed)
+        outputs = self.predict(signature, inputs, (), version)
         with self._naming_refusals():
             return scene_requests.require_all(outputs, scene_requests.refusals(outputs))
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from export import model_card, refusals, signatures, warm_up
 from export.request_checks import SceneReader
+from export.scene_service import SceneService
 from export.served_bank import ENCODINGS, ServedBank, embedder, exported_rows
 from rgan_tf import export_files, locks
 from rgan_tf.errors import UserError
@@ -70,7 +71,7 @@ def _export(
     files = [_write_names(partial / f"{kind}.txt", getattr(names, kind)) for kind in ("objects", "predicates")]
     reader = SceneReader(*map(str, files), config.data.max_objects, config.data.max_triples)
     held = ServedBank(bank, rows, names.num_objects, embedder(model), encoding)
-    service = signatures.SceneService(model, prefilter, held, reader, config, mode)
+    service = SceneService(model, prefilter, held, reader, config, mode)
     module, functions = signatures.build(service, [*model.variables, *prefilter.variables, held, *reader.tables])
     saved = partial / "model"
     tf.saved_model.save(module, str(saved), signatures=functions)

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from export.signatures import RETRIEVE
 from pipelines import input_pipeline
 from rgan_tf import config as config_lib
 from rgan_tf import scene_requests
@@ -58,7 +57,7 @@ def write(path, functions: Mapping[str, tf.types.experimental.ConcreteFunction],
     _, specs = functions[scene_requests.GENERATE].structured_input_signature
     sizes = specs["object_names"].shape[1], specs["subjects"].shape[1]
     inputs = scene_requests.to_inputs([scene], scene_requests.WITH_PATCHES, *sizes, seed=0)
-    asked = functions[RETRIEVE].structured_input_signature[1]
+    asked = functions[scene_requests.RETRIEVE].structured_input_signature[1]
     drawn = functions[scene_requests.GENERATE](**{name: tf.constant(inputs[name]) for name in asked})
     drawn = {name: value.numpy() for name, value in drawn.items()}
     scene_requests.require_all(drawn, scene_requests.refusals(drawn))

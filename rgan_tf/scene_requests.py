@@ -19,6 +19,8 @@ from rgan_tf.runtime_messages import bounded
 from rgan_tf.scene_graph import SceneError, SceneGraph
 
 GENERATE, WITH_LAYOUT, WITH_PATCHES = "serving_default", "generate_with_layout", "generate_with_patches"
+GENERATING = (GENERATE, WITH_LAYOUT, WITH_PATCHES)
+RETRIEVE, RETRIEVE_WITH_PATCHES = "retrieve", "retrieve_with_patches"
 # The outputs from which a GeneratedScene is made.
 OUTPUTS = ("png_bytes", "boxes", "patch_ids", "patch_source", "patch_license", "patch_png_bytes")
 # One more output of a model whose bad scenes answer for themselves: a sentence for each scene that was refused, "" for
@@ -46,6 +48,29 @@ class GeneratedScene(NamedTuple):
     licenses: Optional[list[str]] = None
 
 
+class CandidatePatches(NamedTuple):
+    """What an object's patch was chosen from, the best fitting first.
+
+    patch_ids int64 [k]; patches uint8 [k, h, w, C]; sources and licenses, image names and licences. scores float32 [k],
+    minus the distance under E_p to the query after the last round, so of fitting the chosen patches; None of a model
+    that does not learn to choose. choice: the place of the one that is drawn.
+    """
+
+    patch_ids: np.ndarray
+    patches: np.ndarray
+    sources: list[str]
+    licenses: list[str]
+    scores: Optional[np.ndarray]
+    choice: int
+
+
+class SourcePicture(NamedTuple):
+    """Where a patch comes from: the picture uint8 [H, W, 3], and the box (x0, y0, x1, y1) in [0, 1] that was cut."""
+
+    image: np.ndarray
+    box: np.ndarray
+
+
 class RefusedScenesError(SceneError):
     """Scenes of a request that were refused, beside others that were answered.
 
@@ -61,22 +86,31 @@ class RefusedScenesError(SceneError):
 
 
 def pick_signature(scenes: Sequence[SceneGraph]) -> str:
-    """The plainest signature that can say what the scenes fix."""
-    if any(patch is not None for scene in scenes for patch in scene.patches or ()):
+    """The plainest generating signature that can say what the scenes fix."""
+    if _pins_any(scenes):
         return WITH_PATCHES
     if any(box is not None for scene in scenes for box in scene.boxes or ()):
         return WITH_LAYOUT
     return GENERATE
 
 
+def pick_retrieval(scenes: Sequence[SceneGraph]) -> str:
+    """The plainest retrieving signature that can say which patches the scenes pin."""
+    return RETRIEVE_WITH_PATCHES if _pins_any(scenes) else RETRIEVE
+
+
+def _pins_any(scenes: Sequence[SceneGraph]) -> bool:
+    return any(patch is not None for scene in scenes for patch in scene.patches or ())
+
+
 def to_inputs(
     scenes: Sequence[SceneGraph], signature: str, max_objects: int, max_triples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """The inputs of a generating signature for a batch of scenes.
+    """The inputs of a signature for a batch of scenes.
 
     Args:
       scenes: at most `max_objects` objects and `max_triples` relationships each.
-      signature: one of the three that generate; what it cannot say of a scene is left out.
+      signature: one of those that take scene graphs; what it cannot say of a scene is left out.
       max_objects: N of the model.
       max_triples: T of the model.
       seed: of every scene; the same seed gives the same picture.
@@ -85,12 +119,8 @@ def to_inputs(
       Arrays by input name; names are UTF-8 bytes in object arrays.
 
     Raises:
-      UserError: a scene is larger than the model takes, the signature generates nothing, or the seed is too large.
+      UserError: a scene is larger than the model takes, or the seed is too large.
     """
-    if signature not in (GENERATE, WITH_LAYOUT, WITH_PATCHES):
-        raise UserError(
-            f"The signature {signature!r} does not generate; use {GENERATE}, {WITH_LAYOUT}, {WITH_PATCHES}."
-        )
     if not -(2**63) <= seed < 2**63:
         raise UserError(f"The seed is {seed}; it must fit 64 bits with a sign.")
     batch = len(scenes)
@@ -101,9 +131,9 @@ def to_inputs(
         "objects_of": np.full((batch, max_triples), OPEN, np.int32),
         "seed": np.full((batch,), seed, np.int64),
     }
-    if signature != GENERATE:
+    if signature in (WITH_LAYOUT, WITH_PATCHES):
         inputs["boxes"] = np.full((batch, max_objects, 4), OPEN, np.float32)
-    if signature == WITH_PATCHES:
+    if signature in (WITH_PATCHES, RETRIEVE_WITH_PATCHES):
         inputs["patch_ids"] = np.full((batch, max_objects), OPEN, np.int64)
     for b, scene in enumerate(scenes):
         _check_size(b, scene, max_objects, max_triples)
@@ -139,6 +169,24 @@ def from_outputs(scenes: Sequence[SceneGraph], outputs: Mapping[str, np.ndarray]
     refused = refusals(outputs)
     answers = [None if b in refused else _answer(outputs, b, len(scene.objects)) for b, scene in enumerate(scenes)]
     return require_all(answers, refused)
+
+
+def candidates_from(count: int, outputs: Mapping[str, np.ndarray]) -> list[CandidatePatches]:
+    """The candidates of one scene's `count` objects, from a retrieving signature's outputs for it.
+
+    Raises:
+      RefusedScenesError: the scene was refused.
+    """
+    require_all([None], refusals(outputs))
+    found = []
+    for i in range(count):
+        ids = np.asarray(outputs["patch_ids"][0, i])
+        held = np.flatnonzero(ids >= 0)
+        names = {key: [outputs[key][0, i][j].decode() for j in held] for key in ("patch_source", "patch_license")}
+        patches = np.stack([decoded(outputs["png_bytes"][0, i][j]) for j in held])
+        scores, choice = np.asarray(outputs["scores"][0, i])[held], int(outputs["choice"][0, i])
+        found.append(CandidatePatches(ids[held], patches, *names.values(), scores, choice))
+    return found
 
 
 def refusals(outputs: Mapping[str, np.ndarray]) -> dict[int, str]:

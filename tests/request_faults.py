@@ -7,9 +7,9 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from rgan_tf.scene_requests import GENERATE, WITH_LAYOUT, WITH_PATCHES
+from rgan_tf.scene_requests import GENERATE, RETRIEVE_WITH_PATCHES, WITH_LAYOUT, WITH_PATCHES
 
-GRAPH = (GENERATE, WITH_LAYOUT, WITH_PATCHES, "retrieve")
+GRAPH = (GENERATE, WITH_LAYOUT, WITH_PATCHES, "retrieve", RETRIEVE_WITH_PATCHES)
 EVERY = (*GRAPH, "synthesize")
 MIB = 1 << 20
 
@@ -133,12 +133,12 @@ def box_of_nothing(draft):
     draft.put("boxes", draft.scene(), -1, [0.0, 0.0, 1.0, 1.0], "a box", "no name")
 
 
-@fault(WITH_PATCHES, "synthesize")
+@fault(WITH_PATCHES, RETRIEVE_WITH_PATCHES, "synthesize")
 def unknown_patch(draft):
     draft.put("patch_ids", draft.scene(), 0, int(draft.rng.choice([-2, -(2**63), 2**63 - 1, 10**15])))
 
 
-@fault(WITH_PATCHES, "synthesize")
+@fault(WITH_PATCHES, RETRIEVE_WITH_PATCHES, "synthesize")
 def patch_of_nothing(draft):
     draft.put("patch_ids", draft.scene(), -1, draft.inputs["patch_ids"][0, 0], "a patch", "no name")
 

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from export.signatures import RETRIEVE, SYNTHESIZE
+from export.scene_service import SYNTHESIZE
 from rgan_tf import scene_requests
 from rgan_tf.scene_graph import SceneGraph
-from rgan_tf.scene_requests import GENERATE, WITH_LAYOUT, WITH_PATCHES
+from rgan_tf.scene_requests import GENERATE, RETRIEVE, RETRIEVE_WITH_PATCHES, WITH_LAYOUT, WITH_PATCHES
 
 SCENES = [
     SceneGraph(("sky", "grass", "sheep"), ((0, "above", 1), (2, "inside", 1))),
@@ -27,6 +27,7 @@ def asking(scenes, signature, seed=3, **changes):
         WITH_LAYOUT: (*graph, "seed", "boxes"),
         WITH_PATCHES: (*graph, "seed", "boxes", "patch_ids"),
         RETRIEVE: (*graph, "seed"),
+        RETRIEVE_WITH_PATCHES: (*graph, "seed", "patch_ids"),
         SYNTHESIZE: ("object_names", "boxes", "patch_ids"),
     }[signature]
     return {name: tf.constant(inputs[name]) for name in names}

@@ -15,12 +15,12 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 import rgan_tf
 from export import saved_model
-from export.signatures import RETRIEVE, SYNTHESIZE
+from export.scene_service import SYNTHESIZE
 from pipelines.patch_bank import removal
 from rgan_tf.errors import UserError
 from rgan_tf.runtime_messages import sentence_of
 from rgan_tf.scene_graph import SceneError, SceneGraph
-from rgan_tf.scene_requests import GENERATE, WITH_LAYOUT, WITH_PATCHES
+from rgan_tf.scene_requests import GENERATE, RETRIEVE, RETRIEVE_WITH_PATCHES, WITH_LAYOUT, WITH_PATCHES
 from rgan_tf.training import artifacts
 from rgan_tf.workspace import Workspace
 
@@ -167,6 +167,29 @@ def test_retrieve_ranks_the_candidates_and_says_which_is_taken(loaded_export, ti
             patch = tf.io.decode_png(answer["png_bytes"][b, i, 0])
             np.testing.assert_array_equal(patch, bank.gather_patches(held[0]))
             assert answer["patch_source"][b, i, 0].decode() == bank.image_id[held[0]]
+
+
+def test_retrieve_beside_pinned_patches(loaded_export):
+    asked, drawn = loaded_export.signatures, loaded_export.signatures[GENERATE](**asking(SCENES, GENERATE))
+    free = asked[RETRIEVE](**asking(SCENES, RETRIEVE))
+    # Nothing pinned, then the worst candidate of the first scene's sky.
+    open_, pinned = np.full((3, 4), -1), np.full((3, 4), -1)
+    ids = free["patch_ids"][0, 0].numpy()
+    pinned[0, 0] = worst = ids[ids >= 0][-1]
+    again = asked[RETRIEVE_WITH_PATCHES](**asking(SCENES, RETRIEVE_WITH_PATCHES, patch_ids=open_))
+    for name, value in free.items():
+        np.testing.assert_array_equal(again[name], value)
+    beside = asked[RETRIEVE_WITH_PATCHES](**asking(SCENES, RETRIEVE_WITH_PATCHES, patch_ids=pinned))
+    with_it = asked[WITH_PATCHES](**asking(SCENES, WITH_PATCHES, patch_ids=pinned))
+    assert worst != drawn["patch_ids"][0, 0]
+    chosen = np.take_along_axis(beside["patch_ids"].numpy(), np.maximum(beside["choice"], 0)[..., None], -1)[..., 0]
+    np.testing.assert_array_equal(np.where(beside["choice"] >= 0, chosen, -1), with_it["patch_ids"])
+    assert chosen[0, 0] == worst
+    for row in beside["patch_ids"].numpy()[0, :3]:
+        assert len(set(row[row >= 0])) == (row >= 0).sum()
+    # Scores are those of the query that the pinned patch moved; a scene without it stays what it was.
+    assert not np.allclose(beside["scores"][0, 1], free["scores"][0, 1])
+    np.testing.assert_array_equal(beside["scores"][1:], free["scores"][1:])
 
 
 def test_an_answer_depends_on_its_own_scene_alone(loaded_export):

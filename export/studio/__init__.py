@@ -1,0 +1,1 @@
+"""A page to play with a trained model: draw a scene graph, see the picture, swap the patches."""

@@ -1,0 +1,155 @@
+"""What the page shows of its scene: lists at once, picture and patches when they are drawn."""
+
+import json
+
+from dash import ClientsideFunction, Input, Output, State, ctx, dcc, no_update
+
+from export.studio import graph_view, page, pictures
+from export.studio.model import StudioModel
+from export.studio.page import MORE_SEEDS
+from export.studio.scene_editor import SceneEditor
+from export.studio.sessions import Sessions
+from export.studio.turns import Turns
+from rgan_tf.errors import UserError
+
+_SESSION = State("session", "data")
+_DRAWING = "Drawing …"
+
+
+class Views:
+    """Registers the callbacks that show, draw and save."""
+
+    def __init__(self, app, sessions: Sessions, editor: SceneEditor, model: StudioModel, turns: Turns):
+        """Registers all of them."""
+        self._app, self._sessions, self._editor = app, sessions, editor
+        self._model, self._turns = model, turns
+        self._register_lists()
+        self._register_graph()
+        self._register_picture()
+        self._register_seeds()
+        self._register_saving()
+
+    def _register_lists(self) -> None:
+        @self._app.callback(
+            Output("objects", "children"),
+            Output("relations", "children"),
+            Output("relate-from", "options"),
+            Output("relate-to", "options"),
+            Output("undo", "disabled"),
+            Output("redo", "disabled"),
+            Output("seed", "value"),
+            Output("link", "data"),
+            Output("listed", "data"),
+            Input("revision", "data"),
+            _SESSION,
+        )
+        def show(_, name):
+            session = self._sessions.get(name)
+            revision, scene = session.present
+            back, forth = session.can
+            choices = page.object_choices(scene)
+            lists = page.object_rows(scene), page.relation_rows(scene), choices, choices
+            return (*lists, not back, not forth, scene.seed, self._editor.to_address(scene), revision)
+
+        # The address changes without a step in the browser's own history, and without a call back to the page.
+        self._app.clientside_callback(
+            ClientsideFunction("studio", "link"), Output("permalink", "href"), Input("link", "data")
+        )
+
+    def _register_graph(self) -> None:
+        ends = ("relate-from", "relate-to")
+
+        @self._app.callback(
+            Output("graph", "elements"),
+            Output("graph-picture", "aria-label"),
+            Input("revision", "data"),
+            *(Input(end, "value") for end in ends),
+            _SESSION,
+        )
+        def show(_, subject, target, name):
+            _, scene = self._sessions.get(name).present
+            marked = (-1 if end is None else end for end in (subject, target))
+            return graph_view.elements(scene, *marked), f"Scene graph: {scene.graph.in_words()}"
+
+        @self._app.callback(
+            *(Output(end, "value") for end in ends),
+            Input("graph", "tapNode"),
+            *(State(end, "value") for end in ends),
+            prevent_initial_call=True,
+        )
+        def tap(node, subject, target):
+            place = node["data"]["place"]
+            # The first object, then the second; a third one begins anew.
+            return (place, None) if subject is None or target is not None or place == subject else (subject, place)
+
+    def _register_picture(self) -> None:
+        @self._app.callback(
+            Output("picture", "figure"),
+            Output("picture-frame", "aria-label"),
+            Output("boxes", "children"),
+            Output("patches", "children"),
+            Output("change", "children"),
+            Output("picture-refusal", "children"),
+            Output("drawn", "data"),
+            Input("revision", "data"),
+            Input("with-boxes", "value"),
+            _SESSION,
+            running=[(Output("busy", "children"), _DRAWING, "")],
+        )
+        def draw(_, shown, name):
+            try:
+                session = self._sessions.get(name)
+                drawn = self._turns.draw(session, self._model.draw)
+            except UserError as error:
+                return (*[no_update] * 5, str(error), no_update)
+            if drawn is None:
+                return (no_update,) * 7
+            before = session.before
+            words = f"The picture of {drawn.scene.graph.in_words()}"
+            return (
+                pictures.layout_figure(drawn, "boxes" in shown),
+                words,
+                page.box_rows(drawn),
+                page.patch_rows(drawn, self._model.has_sources),
+                page.change_figures(before, drawn) if before else [],
+                "",
+                drawn.revision,
+            )
+
+    def _register_seeds(self) -> None:
+        @self._app.callback(
+            Output("seeds", "children"),
+            Output("seeds-refusal", "children"),
+            Input("more-seeds", "n_clicks"),
+            _SESSION,
+            running=[(Output("busy", "children", allow_duplicate=True), _DRAWING, "")],
+            prevent_initial_call=True,
+        )
+        def more(_, name):
+            try:
+                _, scene = self._sessions.get(name).present
+                buttons = []
+                for seed in range(scene.seed + 1, scene.seed + 1 + MORE_SEEDS):
+                    with self._turns.place():
+                        buttons.append(page.seed_button(seed, self._model.picture(scene, seed).image))
+            except UserError as error:
+                return no_update, str(error)
+            return buttons, ""
+
+    def _register_saving(self) -> None:
+        @self._app.callback(
+            Output("download", "data"),
+            *(Input(f"save-{kind}", "n_clicks") for kind in ("picture", "sheet", "scene")),
+            _SESSION,
+            prevent_initial_call=True,
+        )
+        def save(*values):
+            session = self._sessions.get(values[-1])
+            if ctx.triggered_id == "save-scene":
+                content = json.dumps(session.present[1].to_dict(), indent=1, ensure_ascii=False)
+                return dcc.send_string(f"{content}\n", "scene.json")
+            if session.drawn is None:
+                return no_update
+            if ctx.triggered_id == "save-sheet":
+                return dcc.send_bytes(pictures.png_of(pictures.sheet_of(session.drawn)), "sheet.png")
+            return dcc.send_bytes(pictures.png_of(pictures.plain(session.drawn.answer.image)), "picture.png")

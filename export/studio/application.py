@@ -59,6 +59,8 @@ def make_application(model: StudioModel, places: int, hosts: Optional[Sequence[s
     starts = examples(model.vocabulary, model.max_objects, model.max_triples)
     names = model.vocabulary or Vocabulary.from_names(sorted({n for s in starts for n in s.objects}), PREDICATES)
     app.layout = lambda: page.page(sessions.create(StudioScene(starts[0])), names, starts, model.has_patches)
+    # The first picture takes seconds to be traced; nobody should wait for it on the page.
+    model.draw(0, StudioScene(starts[0]))
     Edits(app, sessions, editor, starts)
     Views(app, sessions, editor, model, turns)
     _add_sources(app.server, model, turns)
@@ -73,8 +75,9 @@ def _add_sources(server: flask.Flask, model: StudioModel, turns: Turns) -> None:
         try:
             with turns.place():
                 found = model.source(patch)
-        except UserError as error:
-            return flask.Response(str(error), 404, mimetype="text/plain")
+        except UserError:
+            # Its sentence would tell where the bank lies.
+            return flask.Response(f"There is no patch {patch}.", 404, mimetype="text/plain")
         if found is None:
             return flask.Response("An export holds no source pictures.", 404, mimetype="text/plain")
         return flask.Response(pictures.png_of(pictures.outlined(found)), mimetype="image/png")

@@ -1,15 +1,16 @@
 """What the page's controls do to its scene."""
 
-from typing import Callable
+from collections.abc import Sequence
+from typing import Callable, Optional
 
 from dash import ALL, Input, Output, State, ctx, no_update
 
-from export.studio.page import EDGES, box_numbers
+from export.studio.page import EDGES, box_numbers, ends
 from export.studio.pictures import shown_order
 from export.studio.scene_editor import SceneEditor, StudioScene
 from export.studio.sessions import Session, Sessions
 from rgan_tf.errors import UserError
-from rgan_tf.scene_graph import SceneGraph
+from rgan_tf.scene_graph import SceneError, SceneGraph
 
 _SESSION = State("session", "data")
 # The revisions of which the page shows lists and picture: what is clicked in older ones is not meant any more.
@@ -26,12 +27,16 @@ class Edits:
         self._register_layout()
         self._register_scene()
 
-    def _on(self, place: str, inputs: list, states: list, edit: Callable[..., bool]) -> None:
-        """A callback whose `edit` takes the session and the values, and says whether it changed anything."""
+    def _on(
+        self, place: str, inputs: list, states: list, edit: Callable[..., bool], emptied: Sequence[str] = ()
+    ) -> None:
+        """A callback whose `edit` takes the session and the values, and says whether it changed anything; `emptied` are
+        fields that are then made empty."""
 
         @self._app.callback(
             Output("revision", "data", allow_duplicate=True),
             Output(place, "children", allow_duplicate=True),
+            *(Output(field, "value", allow_duplicate=True) for field in emptied),
             *inputs,
             *states,
             _SESSION,
@@ -42,8 +47,10 @@ class Edits:
                 session = self._sessions.get(values[-1])
                 changed = edit(session, *values[:-1])
             except UserError as error:
-                return no_update, str(error)
-            return (session.present[0], "") if changed else (no_update, "")
+                return (no_update, str(error), *[no_update] * len(emptied))
+            if not changed:
+                return (no_update, "", *[no_update] * len(emptied))
+            return (session.present[0], "", *[""] * len(emptied))
 
     def _on_click(self, place: str, kind: dict, edit: Callable[..., bool], *states) -> None:
         """As `_on`, for buttons of a list; `edit` takes the session, the button's name, and the states."""
@@ -61,6 +68,7 @@ class Edits:
             [Input("add", "n_clicks"), Input("new-name", "n_submit")],
             [State("new-name", "value")],
             lambda session, _, __, name: session.edit(lambda scene: editor.add(scene, name)),
+            emptied=["new-name"],
         )
 
         def rename(session, names, listed):
@@ -79,12 +87,14 @@ class Edits:
         )
 
         def relate(session, _, subject, predicate, target):
-            if subject is None or target is None:
-                raise UserError("A relation goes from one object to another; choose both.")
-            return session.edit(lambda scene: editor.relate(scene, subject, predicate, target))
+            def change(scene):
+                return editor.relate(scene, _place_of(scene, subject), predicate, _place_of(scene, target))
 
-        ends = [State("relate-from", "value"), State("predicate", "value"), State("relate-to", "value")]
-        self._on("relate-refusal", [Input("relate", "n_clicks")], ends, relate)
+            return session.edit(change)
+
+        fields = [State("relate-from", "value"), State("predicate", "value"), State("relate-to", "value")]
+        emptied = ["relate-from", "relate-to"]
+        self._on("relate-refusal", [Input("relate", "n_clicks")], fields, relate, emptied)
         self._on_click(
             "relate-refusal",
             {"type": "unrelate", "number": ALL},
@@ -180,6 +190,14 @@ class Edits:
             return session.edit(lambda scene: editor.from_address(address))
 
         self._on("text-refusal", [Input("address", "hash")], [], arrive)
+
+
+def _place_of(scene: StudioScene, called: Optional[str]) -> int:
+    """The object that is called so where relations are made."""
+    known = ends(scene)
+    if (called or "").strip() not in known:
+        raise SceneError(f"A relation goes from one object to another, and {called or 'no name'!r} is none of them.")
+    return known.index(called.strip())
 
 
 def _if_listed(session: Session, listed: int, change: Callable[[StudioScene], StudioScene]) -> bool:

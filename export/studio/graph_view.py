@@ -9,7 +9,7 @@ STYLESHEET = [
         "style": {
             "label": "data(label)",
             "shape": "round-rectangle",
-            "width": "label",
+            "width": "data(width)",
             "height": 26,
             "padding": "6px",
             "background-color": "#ffffff",
@@ -54,7 +54,9 @@ def elements(scene: StudioScene, subject: int = -1, target: int = -1) -> list[di
     for i, name in enumerate(scene.graph.objects):
         marks = " ".join(mark for mark, place in (("from", subject), ("to", target)) if place == i)
         colour = "rgb({},{},{})".format(*colours[i])
-        found.append({"data": {"id": f"o{i}", "place": i, "label": name, "colour": colour}, "classes": marks})
+        # About as wide as its name.
+        data = {"id": f"o{i}", "place": i, "label": name, "colour": colour, "width": 14 + 8 * len(name)}
+        found.append({"data": data, "classes": marks})
     for n, (subject_, predicate, target_) in enumerate(scene.graph.relationships):
         found.append({"data": {"id": f"r{n}", "source": f"o{subject_}", "target": f"o{target_}", "label": predicate}})
     return found

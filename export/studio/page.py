@@ -13,6 +13,8 @@ from rgan_tf.scene_requests import CandidatePatches
 
 # Candidates that are shown of an object; the chosen one is always among them.
 _SHOWN = 8
+_BOXES = [{"label": "Show boxes", "value": "boxes"}]
+_SOURCES = [{"label": "Show where they come from", "value": "sources"}]
 EDGES = ("left", "top", "right", "bottom")
 # A scene's seeds that are shown beside its own.
 MORE_SEEDS = 5
@@ -37,6 +39,8 @@ def page(session: str, names: Vocabulary, starts: Sequence[SceneGraph], has_patc
             dcc.Location(id="address", refresh=False),
             dcc.Download(id="download"),
             html.Datalist(id="names", children=[html.Option(value=name) for name in names.objects[1:]]),
+            html.Datalist(id="predicates", children=[html.Option(value=name) for name in names.predicates[1:]]),
+            html.Datalist(id="ends"),
             html.Header([html.H1("RetrieveGAN studio"), html.P(id="busy", role="status", **{"aria-live": "polite"})]),
             html.Main(
                 [
@@ -60,7 +64,7 @@ def _field(label: str, control, **more) -> html.Label:
 
 
 def _graph_part(names: Vocabulary) -> list:
-    chosen = dict(clearable=False, searchable=False)
+    typed = dict(type="text", autoComplete="off")
     return [
         html.H2("Scene graph", id="graph-title"),
         html.Div(
@@ -80,11 +84,9 @@ def _graph_part(names: Vocabulary) -> list:
         html.Fieldset(
             [
                 html.Legend("Relate two objects"),
-                _field("From", dcc.Dropdown(id="relate-from", options=[], **chosen)),
-                _field(
-                    "Relation", dcc.Dropdown(list(names.predicates[1:]), names.predicates[1], id="predicate", **chosen)
-                ),
-                _field("To", dcc.Dropdown(id="relate-to", options=[], **chosen)),
+                _field("From", dcc.Input(id="relate-from", list="ends", **typed)),
+                _field("Relation", dcc.Input(names.predicates[1], id="predicate", list="predicates", **typed)),
+                _field("To", dcc.Input(id="relate-to", list="ends", **typed)),
                 html.Button("Relate", id="relate"),
                 refusal("relate-refusal"),
             ],
@@ -96,7 +98,7 @@ def _graph_part(names: Vocabulary) -> list:
         html.Ul(id="objects"),
         html.Div(
             [
-                _field("New object", dcc.Input(id="new-name", list="names", type="text", autoComplete="off")),
+                _field("New object", dcc.Input(id="new-name", list="names", **typed)),
                 html.Button("Add", id="add"),
             ],
             className="row",
@@ -114,7 +116,7 @@ def _picture_part() -> list:
                 html.Button("Redo", id="redo", disabled=True),
                 _field("Seed", dcc.Input(id="seed", type="number", min=0, step=1, debounce=True)),
                 html.Button("Next seed", id="next-seed"),
-                dcc.Checklist([{"label": "Boxes", "value": "boxes"}], ["boxes"], id="with-boxes"),
+                dcc.Checklist(_BOXES, ["boxes"], id="with-boxes"),
             ],
             className="row",
         ),
@@ -153,6 +155,7 @@ def _patch_part(has_patches: bool) -> list:
     return [
         html.H2("Patches", id="patches-title"),
         html.P(hint if has_patches else "This model draws without patches.", className="hint"),
+        dcc.Checklist(_SOURCES, [], id="with-sources", className="" if has_patches else "absent"),
         refusal("patch-refusal"),
         html.Div(id="patches"),
     ]
@@ -207,12 +210,10 @@ def relation_rows(scene: StudioScene) -> list[html.Li]:
     return rows
 
 
-def object_choices(scene: StudioScene) -> list[dict]:
-    """Objects to relate; several of a kind are told apart by their numbers."""
+def ends(scene: StudioScene) -> list[str]:
+    """What objects are called where relations are made; several of a kind are told apart by their numbers."""
     names = scene.graph.objects
-    return [
-        {"label": name if names.count(name) == 1 else f"{name} ({i + 1})", "value": i} for i, name in enumerate(names)
-    ]
+    return [name if names.count(name) == 1 else f"{name} {i + 1}" for i, name in enumerate(names)]
 
 
 def box_numbers(box: Sequence[float]) -> list[int]:
@@ -249,20 +250,22 @@ def box_rows(drawn: Drawn) -> list[html.Li]:
     return rows
 
 
-def patch_rows(drawn: Drawn, has_sources: bool) -> list[html.Section]:
-    """Each object's best candidates, to be pinned, and where the chosen one comes from."""
-    if drawn.candidates is None:
-        return []
-    return [
-        html.Section(
-            [
-                html.H3(drawn.scene.graph.objects[i]),
-                html.Div([_patch_button(drawn, i, place) for place in _shown(found)], className="strip"),
-                _origin(found, has_sources),
-            ]
-        )
-        for i, found in enumerate(drawn.candidates)
-    ]
+def patch_rows(drawn: Drawn, with_sources: bool, has_sources: bool) -> list[html.Section]:
+    """Each object's best candidates, to be pinned, and, where it is asked for, where the chosen one comes from.
+
+    Args:
+      drawn: the picture.
+      with_sources: whether to tell where they come from.
+      has_sources: whether the pictures that they were cut from are at hand.
+    """
+    rows = []
+    for i, found in enumerate(drawn.candidates or ()):
+        parts = [
+            html.H3(drawn.scene.graph.objects[i]),
+            html.Div([_patch_button(drawn, i, place) for place in _shown(found)], className="strip"),
+        ]
+        rows.append(html.Section([*parts, *(_origin(found, has_sources) if with_sources else ())]))
+    return rows
 
 
 def _shown(found: CandidatePatches) -> list[int]:
@@ -287,16 +290,14 @@ def _patch_button(drawn: Drawn, i: int, place: int) -> html.Button:
     )
 
 
-def _origin(found: CandidatePatches, has_sources: bool) -> html.Details:
+def _origin(found: CandidatePatches, has_sources: bool) -> list:
     patch = int(found.patch_ids[found.choice])
     source, license_ = found.sources[found.choice], found.licenses[found.choice]
-    told = [html.P(f"Patch {patch} of {source}. Licence: {license_ or 'not stated'}.")]
-    if has_sources:
-        words = f"The picture {source}, with patch {patch} outlined"
-        told.append(html.Img(src=f"source/{patch}.png", alt=words, **{"loading": "lazy"}))
-    else:
-        told.append(html.P("An export does not hold the pictures that its patches were cut from."))
-    return html.Details([html.Summary(f"Where patch {patch} comes from"), *told])
+    told = [html.P(f"Patch {patch} of {source}. Licence: {license_ or 'not stated'}.", className="hint")]
+    if not has_sources:
+        return [*told, html.P("An export does not hold the pictures that its patches were cut from.", className="hint")]
+    words = f"The picture {source}, with patch {patch} outlined"
+    return [*told, html.Img(src=f"source/{patch}.png", alt=words, className="source")]
 
 
 def change_figures(before: Drawn, after: Drawn) -> list[html.Figure]:

@@ -80,7 +80,7 @@ def layout_figure(drawn: Drawn, with_boxes: bool) -> dict:
     Shape n is the box of object `shown_order(boxes)[n]`; a given box has a full line, a predicted one dashes.
     """
     colours = object_colours(len(drawn.scene.graph.objects))
-    shapes = []
+    shapes, names = [], []
     for i in shown_order(drawn.answer.boxes) if with_boxes else ():
         x0, y0, x1, y1 = map(float, drawn.answer.boxes[i])
         colour = "rgb({}, {}, {})".format(*colours[i])
@@ -93,11 +93,16 @@ def layout_figure(drawn: Drawn, with_boxes: bool) -> dict:
                 "line": {"color": colour, "width": 3, "dash": "solid" if given else "dash"},
                 # Some fill, by which the box can be taken hold of.
                 "fillcolor": "rgba(255, 255, 255, 0.01)",
-                "label": {
-                    "text": drawn.scene.graph.objects[i],
-                    "textposition": "top left",
-                    "font": {"size": 13, "color": colour},
-                },
+            }
+        )
+        names.append(
+            {
+                "text": drawn.scene.graph.objects[i],
+                **{"x": x0, "y": y0, "xref": "x", "yref": "y", "xanchor": "left", "yanchor": "top"},
+                "showarrow": False,
+                "bgcolor": "rgba(255, 255, 255, 0.85)",
+                "font": {"size": 12, "color": "#202024"},
+                "bordercolor": colour,
             }
         )
     axis = {"range": [0, 1], "visible": False, "fixedrange": True}
@@ -107,6 +112,7 @@ def layout_figure(drawn: Drawn, with_boxes: bool) -> dict:
         "layout": {
             "images": [{**image, "sizex": 1, "sizey": 1, "sizing": "stretch", "layer": "below"}],
             "shapes": shapes,
+            "annotations": names,
             "xaxis": axis,
             "yaxis": {**axis, "range": [1, 0], "scaleanchor": "x"},
             "margin": {"l": 0, "r": 0, "t": 0, "b": 0},

@@ -2,7 +2,7 @@
 
 import json
 
-from dash import ClientsideFunction, Input, Output, State, ctx, dcc, no_update
+from dash import ClientsideFunction, Input, Output, State, ctx, dcc, html, no_update
 
 from export.studio import graph_view, page, pictures
 from export.studio.model import StudioModel
@@ -33,8 +33,7 @@ class Views:
         @self._app.callback(
             Output("objects", "children"),
             Output("relations", "children"),
-            Output("relate-from", "options"),
-            Output("relate-to", "options"),
+            Output("ends", "children"),
             Output("undo", "disabled"),
             Output("redo", "disabled"),
             Output("seed", "value"),
@@ -47,8 +46,8 @@ class Views:
             session = self._sessions.get(name)
             revision, scene = session.present
             back, forth = session.can
-            choices = page.object_choices(scene)
-            lists = page.object_rows(scene), page.relation_rows(scene), choices, choices
+            ends = [html.Option(value=end) for end in page.ends(scene)]
+            lists = page.object_rows(scene), page.relation_rows(scene), ends
             return (*lists, not back, not forth, scene.seed, self._editor.to_address(scene), revision)
 
         # The address changes without a step in the browser's own history, and without a call back to the page.
@@ -68,19 +67,24 @@ class Views:
         )
         def show(_, subject, target, name):
             _, scene = self._sessions.get(name).present
-            marked = (-1 if end is None else end for end in (subject, target))
+            called = page.ends(scene)
+            marked = (called.index(end) if end in called else -1 for end in (subject, target))
             return graph_view.elements(scene, *marked), f"Scene graph: {scene.graph.in_words()}"
 
         @self._app.callback(
             *(Output(end, "value") for end in ends),
             Input("graph", "tapNode"),
             *(State(end, "value") for end in ends),
+            _SESSION,
             prevent_initial_call=True,
         )
-        def tap(node, subject, target):
-            place = node["data"]["place"]
+        def tap(node, subject, target, name):
+            called, place = page.ends(self._sessions.get(name).present[1]), node["data"]["place"]
+            if place >= len(called):
+                return no_update, no_update
             # The first object, then the second; a third one begins anew.
-            return (place, None) if subject is None or target is not None or place == subject else (subject, place)
+            end = called[place]
+            return (end, "") if not subject or target or end == subject else (subject, end)
 
     def _register_picture(self) -> None:
         @self._app.callback(
@@ -93,10 +97,11 @@ class Views:
             Output("drawn", "data"),
             Input("revision", "data"),
             Input("with-boxes", "value"),
+            Input("with-sources", "value"),
             _SESSION,
             running=[(Output("busy", "children"), _DRAWING, "")],
         )
-        def draw(_, shown, name):
+        def draw(_, boxes, sources, name):
             try:
                 session = self._sessions.get(name)
                 drawn = self._turns.draw(session, self._model.draw)
@@ -107,10 +112,10 @@ class Views:
             before = session.before
             words = f"The picture of {drawn.scene.graph.in_words()}"
             return (
-                pictures.layout_figure(drawn, "boxes" in shown),
+                pictures.layout_figure(drawn, bool(boxes)),
                 words,
                 page.box_rows(drawn),
-                page.patch_rows(drawn, self._model.has_sources),
+                page.patch_rows(drawn, bool(sources), self._model.has_sources),
                 page.change_figures(before, drawn) if before else [],
                 "",
                 drawn.revision,

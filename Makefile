@@ -1,6 +1,6 @@
-# make demo: from nothing to a picture.  make serve: a server that draws the demo's scenes.  make test: lint and every
-# test.  Choose an interpreter with PYTHON=….
-.PHONY: install demo serve test lint format clean
+# make demo: from nothing to a picture.  make studio: a page to play with it.  make serve: a server that draws the demo's
+# scenes.  make test: lint and every test.  Choose an interpreter with PYTHON=….
+.PHONY: install demo studio serve test lint format clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -31,6 +31,9 @@ demo: $(INSTALLED)
 	$(BIN)/python -m rgan_tf.train --config_file=configs/demo.yaml --workspace=$(DEMO)
 	$(BIN)/python -m rgan_tf.generate --workspace=$(DEMO) --scene=configs/scenes/synthetic.json --output=$(DEMO)/demo.png
 	@echo "The picture is $(DEMO)/demo.png"
+
+studio: $(DEMO)/retrievegan/checkpoint
+	$(BIN)/python -m export.studio --workspace=$(DEMO)
 
 serve: $(EXPORTED)
 	$(BIN)/python -m export.serve --model_dir=$(DEMO)/export

@@ -15,6 +15,8 @@ from rgan_tf.scene_requests import CandidatePatches
 _SHOWN = 8
 _BOXES = [{"label": "Show boxes", "value": "boxes"}]
 _SOURCES = [{"label": "Show where they come from", "value": "sources"}]
+# What can be saved. Each has a download of its own: of several answers for one part of the page the last alone is kept.
+SAVED = ("picture", "sheet", "scene")
 EDGES = ("left", "top", "right", "bottom")
 # A scene's seeds that are shown beside its own.
 MORE_SEEDS = 5
@@ -37,7 +39,7 @@ def page(session: str, names: Vocabulary, starts: Sequence[SceneGraph], has_patc
             dcc.Store("drawn", data=-1),
             dcc.Store("link", data=""),
             dcc.Location(id="address", refresh=False),
-            dcc.Download(id="download"),
+            *(dcc.Download(id=f"download-{kind}") for kind in SAVED),
             html.Datalist(id="names", children=[html.Option(value=name) for name in names.objects[1:]]),
             html.Datalist(id="predicates", children=[html.Option(value=name) for name in names.predicates[1:]]),
             html.Datalist(id="ends"),

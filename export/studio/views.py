@@ -1,14 +1,15 @@
 """What the page shows of its scene: lists at once, picture and patches when they are drawn."""
 
 import json
+from typing import Callable
 
-from dash import ClientsideFunction, Input, Output, State, ctx, dcc, html, no_update
+from dash import ClientsideFunction, Input, Output, State, dcc, html, no_update
 
 from export.studio import graph_view, page, pictures
 from export.studio.model import StudioModel
 from export.studio.page import MORE_SEEDS
 from export.studio.scene_editor import SceneEditor
-from export.studio.sessions import Sessions
+from export.studio.sessions import Session, Sessions
 from export.studio.turns import Turns
 from rgan_tf.errors import UserError
 
@@ -142,19 +143,27 @@ class Views:
             return buttons, ""
 
     def _register_saving(self) -> None:
+        saves = {"picture": _picture_file, "sheet": _sheet_file, "scene": _scene_file}
+        for kind in page.SAVED:
+            self._register_save(kind, saves[kind])
+
+    def _register_save(self, kind: str, make: Callable[[Session], dict]) -> None:
         @self._app.callback(
-            Output("download", "data"),
-            *(Input(f"save-{kind}", "n_clicks") for kind in ("picture", "sheet", "scene")),
-            _SESSION,
-            prevent_initial_call=True,
+            Output(f"download-{kind}", "data"), Input(f"save-{kind}", "n_clicks"), _SESSION, prevent_initial_call=True
         )
-        def save(*values):
-            session = self._sessions.get(values[-1])
-            if ctx.triggered_id == "save-scene":
-                content = json.dumps(session.present[1].to_dict(), indent=1, ensure_ascii=False)
-                return dcc.send_string(f"{content}\n", "scene.json")
-            if session.drawn is None:
-                return no_update
-            if ctx.triggered_id == "save-sheet":
-                return dcc.send_bytes(pictures.png_of(pictures.sheet_of(session.drawn)), "sheet.png")
-            return dcc.send_bytes(pictures.png_of(pictures.plain(session.drawn.answer.image)), "picture.png")
+        def save(_, name):
+            session = self._sessions.get(name)
+            return no_update if session.drawn is None else make(session)
+
+
+def _picture_file(session: Session) -> dict:
+    return dcc.send_bytes(pictures.png_of(pictures.plain(session.drawn.answer.image)), "picture.png")
+
+
+def _sheet_file(session: Session) -> dict:
+    return dcc.send_bytes(pictures.png_of(pictures.sheet_of(session.drawn)), "sheet.png")
+
+
+def _scene_file(session: Session) -> dict:
+    content = json.dumps(session.present[1].to_dict(), indent=1, ensure_ascii=False)
+    return dcc.send_string(f"{content}\n", "scene.json")

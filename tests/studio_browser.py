@@ -29,7 +29,8 @@ class StudioBrowser:
         options.binary_location = PROGRAM
         for flag in (*_FLAGS, f"--user-data-dir={folder / 'profile'}"):
             options.add_argument(flag)
-        options.add_experimental_option("prefs", {"download.default_directory": str(self.downloads)})
+        several = "profile.default_content_setting_values.automatic_downloads"
+        options.add_experimental_option("prefs", {"download.default_directory": str(self.downloads), several: 1})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
 

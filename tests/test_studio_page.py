@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from urllib.parse import quote
 
 import numpy as np
@@ -40,17 +41,18 @@ def served(model):
 
 
 class CountedModel(StudioModel):
-    """That remembers what it drew."""
+    """That remembers what it drew, and can take its time."""
 
     def draw(self, revision, scene):
         self.made.append(scene)
+        time.sleep(self.seconds)
         return super().draw(revision, scene)
 
 
 @pytest.fixture(scope="module")
 def model(tiny_workspace):
     made = CountedModel.of_path(tiny_workspace.root)
-    made.made = []
+    made.made, made.seconds = [], 0.0
     return made
 
 
@@ -181,7 +183,8 @@ def test_a_link_brings_the_scene_back_and_generate_takes_it(page, tiny_workspace
     command = [sys.executable, "-m", "rgan_tf.generate", f"--workspace={tiny_workspace.root}", f"--scene={scene}"]
     done = subprocess.run([*command, f"--output={output}", "--seed=1", "--nosheet"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    np.testing.assert_array_equal(np.asarray(Image.open(output)), shown)
+    # Up to rounding: tests let TensorFlow optimize graphs less than the command does.
+    assert np.abs(np.asarray(Image.open(output)).astype(int) - shown).max() <= 1
 
 
 def test_refusals_stand_where_they_were_caused(page):
@@ -200,14 +203,20 @@ def test_refusals_stand_where_they_were_caused(page):
     assert page.graph().endswith("sky above sea, sun inside sky") and page.text("text-refusal") == ""
 
 
-def test_twenty_quick_changes_are_merged(page, model):
+def test_twenty_quick_changes_are_merged(page, model, monkeypatch):
     drawn = len(model.made)
+    monkeypatch.setattr(model, "seconds", 1.5)
     button = page.find("next-seed")
+    started = time.monotonic()
     for _ in range(20):
         button.click()
+    clicked = time.monotonic()
+    assert "Drawing" in page.wait(page.busy, "a word that it is drawn")
     page.wait(lambda: page.value("seed") == "20" and not page.busy(), "the last of the changes")
-    page.wait(lambda: model.made[-1].seed == 20, "its picture")
-    assert len(model.made) - drawn < 20
+    # The one that was being drawn at the last click, and that click's: no queue stands before it.
+    assert time.monotonic() - clicked < 2 * 1.5 + 6
+    assert model.made[-1].seed == 20 and len(model.made) - drawn <= (clicked - started) / 1.5 + 3 < 20
+    monkeypatch.setattr(model, "seconds", 0.0)
     page.click("more-seeds")
     buttons = page.wait(lambda: len(page.all("button.seed")) == 5 and page.all("button.seed"), "other seeds")
     page.after(buttons[1].click)

@@ -147,6 +147,7 @@ def _picture_part() -> list:
         html.Details([html.Summary("Before and after"), html.Div(id="change", className="strip")], open=True),
         html.H3("Other seeds"),
         html.Button(f"Draw {MORE_SEEDS} more", id="more-seeds"),
+        html.P(id="seeds-busy", role="status", className="hint"),
         html.Div(id="seeds", className="strip"),
         refusal("seeds-refusal"),
     ]

@@ -14,7 +14,6 @@ from export.studio.turns import Turns
 from rgan_tf.errors import UserError
 
 _SESSION = State("session", "data")
-_DRAWING = "Drawing …"
 
 
 class Views:
@@ -51,6 +50,13 @@ class Views:
             lists = page.object_rows(scene), page.relation_rows(scene), ends
             return (*lists, not back, not forth, scene.seed, self._editor.to_address(scene), revision)
 
+        # Whether the picture is behind the lists; a call that is merged into a later one would not know.
+        self._app.clientside_callback(
+            ClientsideFunction("studio", "busy"),
+            Output("busy", "children"),
+            *(Input(store, "data") for store in ("listed", "drawn")),
+            Input("picture-refusal", "children"),
+        )
         # The address changes without a step in the browser's own history, and without a call back to the page.
         self._app.clientside_callback(
             ClientsideFunction("studio", "link"), Output("permalink", "href"), Input("link", "data")
@@ -100,7 +106,6 @@ class Views:
             Input("with-boxes", "value"),
             Input("with-sources", "value"),
             _SESSION,
-            running=[(Output("busy", "children"), _DRAWING, "")],
         )
         def draw(_, boxes, sources, name):
             try:
@@ -128,7 +133,7 @@ class Views:
             Output("seeds-refusal", "children"),
             Input("more-seeds", "n_clicks"),
             _SESSION,
-            running=[(Output("busy", "children", allow_duplicate=True), _DRAWING, "")],
+            running=[(Output("seeds-busy", "children"), "Drawing …", "")],
             prevent_initial_call=True,
         )
         def more(_, name):

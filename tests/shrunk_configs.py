@@ -45,17 +45,34 @@ def shrunk(path: pathlib.Path, overrides: str = "") -> config_lib.ExperimentConf
 
 
 def distinct() -> dict[str, pathlib.Path]:
-    """One file for each set of operations among the shipped configurations."""
-    sharing: dict[str, list[pathlib.Path]] = {}
-    for path in sorted(CONFIGS.rglob("*.yaml")):
-        tree = shrunk(path).as_dict()
-        rooms = {name: tree[name] for name in ("graph_encoder", "cooccurrence", "retrieval", "generator")}
-        rooms.update({name: tree[name] for name in ("discriminators", "losses")})
-        for name in ("graph_encoder", "cooccurrence"):
-            rooms[name] = {**rooms[name], "training": rooms[name]["training"]["optimizer"]}
-        rooms["training"] = tree["training"]["optimizer"]
-        sharing.setdefault(json.dumps(_without_values(rooms)), []).append(path)
+    """One file for each set of operations among the shipped configurations, recipes aside."""
+    sharing = _by_operations(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "recipes")
     return {f"{paths[0].stem} and {len(paths) - 1} more": paths[0] for paths in sharing.values()}
+
+
+def distinct_recipes() -> list[pathlib.Path]:
+    """The recipes of adversarial training whose operations no other configuration has; each changes one thing."""
+    others = {_operations(path) for path in distinct().values()}
+    sharing = _by_operations((CONFIGS / "ablations" / "recipes").glob("*.yaml"))
+    return [paths[0] for operations, paths in sharing.items() if operations not in others]
+
+
+def _by_operations(paths) -> dict[str, list[pathlib.Path]]:
+    sharing: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(paths):
+        sharing.setdefault(_operations(path), []).append(path)
+    return sharing
+
+
+def _operations(path: pathlib.Path) -> str:
+    """What tells the operations of a configuration from those of others."""
+    tree = shrunk(path).as_dict()
+    rooms = {name: tree[name] for name in ("graph_encoder", "cooccurrence", "retrieval", "generator")}
+    rooms.update({name: tree[name] for name in ("discriminators", "losses")})
+    for name in ("graph_encoder", "cooccurrence"):
+        rooms[name] = {**rooms[name], "training": rooms[name]["training"]["optimizer"]}
+    rooms["training"] = tree["training"]["optimizer"]
+    return json.dumps(_without_values(rooms))
 
 
 def _without_values(tree):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from conftest import mirrored, tiny_config
 from first_steps import batches_of, make_trainer, step_under, steps_elsewhere, train_steps
-from shrunk_configs import distinct, shrunk
+from shrunk_configs import distinct, distinct_recipes, shrunk
 
 from rgan_tf.config import LOSS_TERMS
 
@@ -47,6 +47,13 @@ def shipped(request, tiny_workspace):
 
 def test_every_configuration_runs_plainly_and_on_gpus(shipped):
     _, terms, lacks = shipped
+    assert all(np.isfinite(value) for value in terms.values())
+    assert lacks == set()
+
+
+@pytest.mark.parametrize("path", distinct_recipes(), ids=lambda path: path.stem)
+def test_every_recipe_runs_plainly_and_on_gpus(tiny_workspace, path):
+    terms, lacks = step_under(tiny_workspace, path)
     assert all(np.isfinite(value) for value in terms.values())
     assert lacks == set()
 

@@ -5,7 +5,7 @@ from typing import Callable, Optional
 
 from dash import ALL, Input, Output, State, ctx, no_update
 
-from export.studio.page import EDGES, box_numbers, ends
+from export.studio.lists import EDGES, box_numbers, ends
 from export.studio.pictures import shown_order
 from export.studio.scene_editor import SceneEditor, StudioScene
 from export.studio.sessions import Session, Sessions

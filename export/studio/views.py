@@ -5,7 +5,7 @@ from typing import Callable
 
 from dash import ClientsideFunction, Input, Output, State, dcc, html, no_update
 
-from export.studio import graph_view, page, pictures
+from export.studio import graph_view, lists, page, pictures
 from export.studio.model import StudioModel
 from export.studio.page import MORE_SEEDS
 from export.studio.scene_editor import SceneEditor
@@ -46,9 +46,9 @@ class Views:
             session = self._sessions.get(name)
             revision, scene = session.present
             back, forth = session.can
-            ends = [html.Option(value=end) for end in page.ends(scene)]
-            lists = page.object_rows(scene), page.relation_rows(scene), ends
-            return (*lists, not back, not forth, scene.seed, self._editor.to_address(scene), revision)
+            ends = [html.Option(value=end) for end in lists.ends(scene)]
+            rows = lists.object_rows(scene), lists.relation_rows(scene), ends
+            return (*rows, not back, not forth, scene.seed, self._editor.to_address(scene), revision)
 
         # Whether the picture is behind the lists; a call that is merged into a later one would not know.
         self._app.clientside_callback(
@@ -74,7 +74,7 @@ class Views:
         )
         def show(_, subject, target, name):
             _, scene = self._sessions.get(name).present
-            called = page.ends(scene)
+            called = lists.ends(scene)
             marked = (called.index(end) if end in called else -1 for end in (subject, target))
             return graph_view.elements(scene, *marked), f"Scene graph: {scene.graph.in_words()}"
 
@@ -86,7 +86,7 @@ class Views:
             prevent_initial_call=True,
         )
         def tap(node, subject, target, name):
-            called, place = page.ends(self._sessions.get(name).present[1]), node["data"]["place"]
+            called, place = lists.ends(self._sessions.get(name).present[1]), node["data"]["place"]
             if place >= len(called):
                 return no_update, no_update
             # The first object, then the second; a third one begins anew.
@@ -120,9 +120,9 @@ class Views:
             return (
                 pictures.layout_figure(drawn, bool(boxes)),
                 words,
-                page.box_rows(drawn),
-                page.patch_rows(drawn, bool(sources), self._model.has_sources),
-                page.change_figures(before, drawn) if before else [],
+                lists.box_rows(drawn),
+                lists.patch_rows(drawn, bool(sources), self._model.has_sources),
+                lists.change_figures(before, drawn) if before else [],
                 "",
                 drawn.revision,
             )
@@ -142,7 +142,7 @@ class Views:
                 buttons = []
                 for seed in range(scene.seed + 1, scene.seed + 1 + MORE_SEEDS):
                     with self._turns.place():
-                        buttons.append(page.seed_button(seed, self._model.picture(scene, seed).image))
+                        buttons.append(lists.seed_button(seed, self._model.picture(scene, seed).image))
             except UserError as error:
                 return no_update, str(error)
             return buttons, ""

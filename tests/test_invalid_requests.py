@@ -50,6 +50,7 @@ def base(client):
     inputs = scene_requests.to_inputs(fixed, scene_requests.WITH_PATCHES, *client.sizes(), seed=2)
     given = {"synthesize": ("object_names", "boxes", "patch_ids"), scene_requests.WITH_PATCHES: tuple(inputs)}
     given[scene_requests.WITH_LAYOUT] = [name for name in inputs if name != "patch_ids"]
+    given[scene_requests.RETRIEVE_WITH_PATCHES] = [name for name in inputs if name != "boxes"]
     plain = [name for name in inputs if name not in ("boxes", "patch_ids")]
     return {signature: {name: inputs[name] for name in given.get(signature, plain)} for signature in EVERY}
 

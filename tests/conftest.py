@@ -55,9 +55,11 @@ def mirrored() -> tf.distribute.Strategy:
 
 
 def _made_once(tmp_path_factory, name, make):
-    """A folder that the first of the test processes makes, and the others wait for."""
+    """A folder that the first of the test processes makes, and the others wait for; kept for further runs in the folder
+    `TEST_FIXTURES`, if the environment names one."""
     base = tmp_path_factory.getbasetemp()
     root = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    root = pathlib.Path(os.environ.get("TEST_FIXTURES", root))
     with open(root / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (root / f"{name}.made").exists():

@@ -51,6 +51,7 @@ def test_every_configuration_runs_plainly_and_on_gpus(shipped):
     assert lacks == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", distinct_recipes(), ids=lambda path: path.stem)
 def test_every_recipe_runs_plainly_and_on_gpus(tiny_workspace, path):
     terms, lacks = step_under(tiny_workspace, path)

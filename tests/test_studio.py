@@ -164,6 +164,21 @@ def test_undo_and_redo():
     assert steps == 200, "the oldest steps are forgotten"
 
 
+def test_clicks_that_a_page_merged_are_counted():
+    session = Session(SCENE)
+    assert [session.clicks("undo", count) for count in (1, 2, 5, 5, 4, 6)] == [1, 1, 3, 0, 0, 1]
+    assert session.clicks("redo", 2) == 2
+
+
+def test_graphs_that_a_page_may_still_show():
+    session = Session(SCENE)
+    for seed in range(60):
+        session.edit(lambda scene, seed=seed: EDITOR.reseed(scene, 100 + seed))
+    session.edit(lambda scene: EDITOR.remove(scene, 0))
+    assert session.graph_at(61).objects == ("sea", "boat") and session.graph_at(60) == SCENE.graph
+    assert session.graph_at(0) is None and session.graph_at(99) is None
+
+
 def test_pages_are_apart_and_the_oldest_goes():
     sessions = Sessions(most=2)
     first, second = (sessions.create(SCENE) for _ in range(2))

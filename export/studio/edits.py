@@ -13,7 +13,7 @@ from rgan_tf.errors import UserError
 from rgan_tf.scene_graph import SceneError, SceneGraph
 
 _SESSION = State("session", "data")
-# The revisions of which the page shows lists and picture: what is clicked in older ones is not meant any more.
+# The revisions of which the page shows lists and picture.
 _LISTED, _DRAWN = State("listed", "data"), State("drawn", "data")
 
 
@@ -109,7 +109,8 @@ class Edits:
 
         def type_box(session, _, drawn):
             place, value = ctx.triggered_id["place"], ctx.triggered[0]["value"]
-            if value is None:
+            # Where another picture is on its way to the page, so are its numbers: these tell of themselves, too.
+            if value is None or session.drawn is None or session.drawn.revision != drawn:
                 return False
 
             def change(scene):
@@ -152,14 +153,20 @@ class Edits:
 
     def _register_scene(self) -> None:
         editor = self._editor
-        self._on("picture-refusal", [Input("undo", "n_clicks")], [], lambda session, _: session.undo())
-        self._on("picture-refusal", [Input("redo", "n_clicks")], [], lambda session, _: session.redo())
-        self._on(
-            "picture-refusal",
-            [Input("next-seed", "n_clicks")],
-            [],
-            lambda session, _: session.edit(lambda scene: editor.reseed(scene, scene.seed + 1)),
-        )
+        repeated = {
+            "undo": Session.undo,
+            "redo": Session.redo,
+            "next-seed": lambda session: session.edit(lambda scene: editor.reseed(scene, scene.seed + 1)),
+        }
+        for button, once in repeated.items():
+            self._on(
+                "picture-refusal",
+                [Input(button, "n_clicks")],
+                [],
+                lambda session, count, button=button, once=once: any(
+                    [once(session) for _ in range(session.clicks(button, count))]
+                ),
+            )
         self._on(
             "picture-refusal",
             [Input("seed", "value")],
@@ -201,18 +208,20 @@ def _place_of(scene: StudioScene, called: Optional[str]) -> int:
 
 
 def _if_listed(session: Session, listed: int, change: Callable[[StudioScene], StudioScene]) -> bool:
-    """Changes the scene if the page's lists show it as it is."""
+    """Changes the scene if it has the objects and relations that the page's lists show: a place in them means another
+    one else, as at the second of two quick clicks."""
     with session.changed:
-        return session.present[0] == listed and session.edit(change)
+        shown, graph = session.graph_at(listed), session.present[1].graph
+        same = shown and (shown.objects, shown.relationships) == (graph.objects, graph.relationships)
+        return bool(same) and session.edit(change)
 
 
 def _if_drawn(session: Session, drawn: int, change: Callable[[StudioScene], StudioScene]) -> bool:
-    """Changes the scene if the page shows the newest picture, and that is of the objects that the scene has."""
+    """Changes the scene if it has the objects of the picture that the page shows."""
     with session.changed:
-        newest, scene = session.drawn, session.present[1]
-        if newest is None or newest.revision != drawn or newest.scene.graph.objects != scene.graph.objects:
-            return False
-        return session.edit(change)
+        shown, graph = session.graph_at(drawn), session.present[1].graph
+        same = shown and session.drawn and shown.objects == graph.objects == session.drawn.scene.graph.objects
+        return bool(same) and session.edit(change)
 
 
 def _shown_box(session: Session, place: int) -> list[float]:

@@ -7,10 +7,12 @@ from typing import Callable, NamedTuple, Optional
 
 from export.studio.scene_editor import StudioScene
 from rgan_tf.errors import UserError
+from rgan_tf.scene_graph import SceneGraph
 from rgan_tf.scene_requests import CandidatePatches, GeneratedScene
 
-# Of a page's steps back, and of pages; the oldest go.
+# Of a page's steps back, of the revisions whose graphs are known, and of pages; the oldest go.
 _STEPS = 200
+_GRAPHS = 50
 _PAGES = 256
 
 
@@ -46,6 +48,8 @@ class Session:
         self._past: collections.deque[StudioScene] = collections.deque(maxlen=_STEPS)
         self._future: list[StudioScene] = []
         self._scene, self._revision = scene, 0
+        self._graphs = collections.OrderedDict({0: scene.graph})
+        self._clicks: dict[str, int] = {}
 
     @property
     def present(self) -> tuple[int, StudioScene]:
@@ -68,6 +72,18 @@ class Session:
             self._past.append(self._scene)
             self._future.clear()
             return self._become(scene)
+
+    def clicks(self, button: str, count: int) -> int:
+        """How often a button was clicked since this was last asked, by its count of all: pages merge quick ones."""
+        with self.changed:
+            more = count - self._clicks.get(button, 0)
+            self._clicks[button] = max(count, self._clicks.get(button, 0))
+            return max(0, more)
+
+    def graph_at(self, revision: int) -> Optional[SceneGraph]:
+        """The scene graph of a revision, as a page may still show it; None of one long ago."""
+        with self.changed:
+            return self._graphs.get(revision)
 
     def undo(self) -> bool:
         """Back by an edit, where there is one."""
@@ -94,6 +110,9 @@ class Session:
 
     def _become(self, scene: StudioScene) -> bool:
         self._scene, self._revision = scene, self._revision + 1
+        self._graphs[self._revision] = scene.graph
+        while len(self._graphs) > _GRAPHS:
+            self._graphs.popitem(last=False)
         self.changed.notify_all()
         return True
 

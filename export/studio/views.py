@@ -50,12 +50,22 @@ class Views:
             rows = lists.object_rows(scene), lists.relation_rows(scene), ends
             return (*rows, not back, not forth, scene.seed, self._editor.to_address(scene), revision)
 
-        # Whether the picture is behind the lists; a call that is merged into a later one would not know.
+        # Whether the picture is behind the lists; a call that is merged into a later one cannot tell. Each by itself:
+        # what takes the picture's revision as its input waits until it is drawn.
+        revisions = ("listed", "drawn")
+        for told, asked in (revisions, revisions[::-1]):
+            self._app.clientside_callback(
+                ClientsideFunction("studio", f"busy_{told}"),
+                Output("busy", "children", allow_duplicate=True),
+                Input(told, "data"),
+                State(asked, "data"),
+                prevent_initial_call=True,
+            )
         self._app.clientside_callback(
-            ClientsideFunction("studio", "busy"),
-            Output("busy", "children"),
-            *(Input(store, "data") for store in ("listed", "drawn")),
+            ClientsideFunction("studio", "refused"),
+            Output("busy", "children", allow_duplicate=True),
             Input("picture-refusal", "children"),
+            prevent_initial_call=True,
         )
         # The address changes without a step in the browser's own history, and without a call back to the page.
         self._app.clientside_callback(

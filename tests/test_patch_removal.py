@@ -17,6 +17,7 @@ from pipelines.prefilter.candidates import BACKENDS, SearchSettings, find_candid
 from rgan_tf.errors import UserError
 from rgan_tf.models.patch_encoder import PatchEncoder
 from rgan_tf.training import artifacts, stages
+from rgan_tf.training.bank_embeddings import embed_bank
 from rgan_tf.training.cooccurrence import CooccurrenceTrainer
 from rgan_tf.training.retrievegan.trainer import Models, RetrieveGANTrainer, build_models
 
@@ -178,7 +179,7 @@ def test_cooccurrence_training_copes_and_leaves_zeros_for_tombstones(taken_down,
     encoder = PatchEncoder(config.cooccurrence.encoder, normalize=True)
     encoder(tf.zeros([1, bank.patch_size, bank.patch_size, 3]))
     train_on(CooccurrenceTrainer(encoder, config), batches)
-    stages._embed_bank(encoder, bank, tmp_path / "embeddings.npy")
+    embed_bank(encoder, bank, "embeddings", tmp_path / "embeddings.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "embeddings.npy").any(axis=-1), ~bank.removed)
 
 

@@ -162,6 +162,8 @@ def test_a_patch_is_pinned_and_the_others_follow(page, model):
     source = page.wait(lambda: page.all("#patches img.source"), "where it comes from")[0]
     page.wait(lambda: page.driver.execute_script("return arguments[0].naturalWidth > 0", source), "its picture")
     assert f"patch {patch} outlined" in source.accessible_name
+    links = [link.get_attribute("href") for link in page.all("#patches .sourced a")]
+    assert len(links) == len(page.all("button.patch")) and any(link.endswith(f"/source/{patch}.png") for link in links)
     page.after(page.all("button.pinned")[0].click)
     assert model.made[-1].patches[0] is None and not page.all("button.pinned")
 

@@ -101,7 +101,9 @@ def patch_rows(drawn: Drawn, with_sources: bool, has_sources: bool) -> list[html
     for i, found in enumerate(drawn.candidates or ()):
         parts = [
             html.H3(drawn.scene.graph.objects[i]),
-            html.Div([_patch_button(drawn, i, place) for place in _shown(found)], className="strip"),
+            html.Div(
+                [_patch(drawn, i, place, with_sources and has_sources) for place in _shown(found)], className="strip"
+            ),
         ]
         rows.append(html.Section([*parts, *(_origin(found, has_sources) if with_sources else ())]))
     return rows
@@ -110,6 +112,18 @@ def patch_rows(drawn: Drawn, with_sources: bool, has_sources: bool) -> list[html
 def _shown(found: CandidatePatches) -> list[int]:
     places = list(range(min(_SHOWN, len(found.patch_ids))))
     return places if found.choice in places else [*places[:-1], found.choice]
+
+
+def _patch(drawn: Drawn, i: int, place: int, with_source: bool) -> html.Div:
+    """A candidate, and the way to its own picture, where that is asked for."""
+    button = _patch_button(drawn, i, place)
+    if not with_source:
+        return html.Div(button)
+    found = drawn.candidates[i]
+    patch, license_ = int(found.patch_ids[place]), found.licenses[place] or "not stated"
+    words = f"Source of patch {patch}: {found.sources[place]}, licence {license_}"
+    link = html.A("source", href=f"source/{patch}.png", target="_blank", title=words, **{"aria-label": words})
+    return html.Div([button, link], className="sourced")
 
 
 def _patch_button(drawn: Drawn, i: int, place: int) -> html.Button:

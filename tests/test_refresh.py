@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import tiny_config
+from conftest import mirrored, tiny_config
 from test_training import checkpoint_values, kill_after, run_stage, workspace_copy  # noqa: F401
 
 from pipelines.bank_reader import BankReader
@@ -13,7 +13,7 @@ from pipelines.patch_bank.bank import PatchBank
 from rgan_tf.config import ConfigError
 from rgan_tf.fingerprints import fingerprint
 from rgan_tf.ops import pixels, scene_random
-from rgan_tf.training import artifacts
+from rgan_tf.training import artifacts, stages
 from rgan_tf.training.retrievegan.refresh import CandidateRefresh
 from rgan_tf.workspace import Workspace
 
@@ -117,6 +117,33 @@ def test_killed_and_resumed_equals_uninterrupted(workspace_copy, monkeypatch, tm
     assert any("candidate_refresh" in name for name in values)
     for name, value in values.items():
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+
+def test_two_replicas_find_what_one_would(workspace_copy, monkeypatch):  # noqa: F811
+    config, weights, refresh = (
+        tiny_config("retrieval.refresh_interval=2,training.steps=3"),
+        [],
+        CandidateRefresh.refresh,
+    )
+
+    def watched(self, retrieval, step):
+        weights.append(([value.numpy() for value in retrieval.variables], step))
+        refresh(self, retrieval, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CandidateRefresh, "refresh", watched)
+        stages.StageRunner(workspace_copy, config, mirrored()).run("retrievegan")
+    found, again = CandidateRefresh(workspace_copy, config), CandidateRefresh(workspace_copy, config)
+    checkpoint = tf.train.latest_checkpoint(str(workspace_copy.directory("retrievegan")))
+    tf.train.Checkpoint(candidate_refresh=found).restore(checkpoint).expect_partial()
+    # By one replica, with the weights that the two had.
+    ((values, step),) = weights
+    model = artifacts.untrained_model(config, artifacts.vocabulary(workspace_copy))
+    for variable, value in zip(model.retrieval.variables, values):
+        variable.assign(value)
+    again.refresh(model.retrieval, step)
+    assert step == 2 and (found.rows >= 0).any()
+    np.testing.assert_array_equal(found.rows, again.rows)
 
 
 def test_configuration():

@@ -13,7 +13,7 @@ from rgan_tf.scene_requests import CandidatePatches, GeneratedScene
 # Of a page's steps back, of the revisions whose graphs are known, and of pages; the oldest go.
 _STEPS = 200
 _GRAPHS = 50
-_PAGES = 256
+_PAGES = 64
 
 
 class SessionError(UserError):

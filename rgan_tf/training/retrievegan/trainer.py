@@ -68,7 +68,7 @@ class RetrieveGANTrainer(StageTrainer):
 
     def refresh(self):
         """See `StageTrainer`."""
-        self._candidate_refresh.refresh(self.model.retrieval, int(self.step))
+        self._candidate_refresh.refresh(self.model.retrieval, int(self.step.numpy()))
 
     def reader(self, reader):
         """See `StageTrainer`."""

@@ -100,16 +100,14 @@ class CandidateRefresh(tf.train.experimental.PythonState):
 
     def _queries(self, retrieval, embeddings, step):
         """Where Algorithm 1 leaves each scene's query, [S, D], when it chooses among the graph features' candidates."""
-        seed = tf.constant([self._config.training_seed, step], tf.int32)
-
-        @tf.function(autograph=False)
-        def last_query(features, mask, scenes):
-            seeds = scene_random.scene_seeds(seed, scenes)
-            return retrieval(features, mask, seeds, tf.constant(step, tf.int64)).query
-
         found = []
         for start in range(0, len(self.rows), _SCENES):
             rows = np.asarray(self._reader.candidates[start : start + _SCENES])
             scenes = np.arange(start, start + len(rows), dtype=np.int32)
-            found.append(last_query(embeddings[rows], rows >= 0, scenes).numpy())
+            found.append(self._last_query(retrieval, embeddings[rows], rows >= 0, scenes, tf.constant(step, tf.int64)))
         return np.concatenate(found)
+
+    @tf.function(autograph=False)
+    def _last_query(self, retrieval, features, mask, scenes, step):
+        seed = tf.stack([self._config.training_seed, tf.cast(step, tf.int32)])
+        return retrieval(features, mask, scene_random.scene_seeds(seed, scenes), step).query

@@ -7,8 +7,8 @@ from scann.scann_ops.py import scann_ops_pybind
 
 from pipelines.prefilter.planned_search import PlannedSearch
 
-# With fewer points a tree saves less than its leaves cost.
-TREE_POINTS = 20000
+# With half as many points a tree of leaves is slower than none, with as many it is twice as fast (docs/prefilter.md).
+TREE_POINTS = 10000
 # Points a leaf that the tree is trained on. With ScaNN's own 100,000 for all leaves a query must look into several
 # times as many of them at a million points (docs/prefilter.md).
 _TRAINING_POINTS = 200

@@ -60,7 +60,7 @@ def main() -> None:
     # The workspaces below have locks of their own, which the commands hold that it starts.
     with locks.writing(root):
         experiment.make_shared(runs, root)
-        experiment.train(runs)
+        experiment.train(runs, given.at_once)
         evaluate(runs, given.split, given.samples_per_scene, given.baselines, given.whole_category)
         made = table(runs, given.split, given.samples_per_scene)
         made.write(root / "table2")
@@ -74,6 +74,7 @@ if __name__ == "__main__":
         "workspace", None, "Folder of the ablation: shared stages, and every row's trainings.", required=True
     )
     flags.DEFINE_integer("seeds", 3, "Trainings of each row.", lower_bound=1)
+    flags.DEFINE_integer("at_once", 1, "Trainings side by side, each with its share of the processors.", lower_bound=1)
     flags.DEFINE_bool("baselines", True, "Draw with the last row's models in other ways of retrieval, too.")
     flags.DEFINE_bool("whole_category", False, "Draw with every row's models also from all patches of a category.")
     flags.DEFINE_string("params_override", "", "Of every row's configuration: key=value,key.subkey=value.")

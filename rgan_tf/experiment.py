@@ -4,12 +4,15 @@ A row is a configuration. Stages before the main training are made once for all 
 finished is not done again. `ablation` and `table1` are the commands.
 """
 
+import concurrent.futures
+import contextlib
 import os
 import pathlib
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from PIL import Image
 from tqdm import tqdm
@@ -131,29 +134,73 @@ def _link(link: pathlib.Path, target: pathlib.Path) -> None:
         link.symlink_to(os.path.relpath(target.resolve(), link.parent.resolve()))
 
 
-def train(runs: list[Run]) -> None:
-    """Trains what is not trained; every training is a process of its own, and goes on where it was stopped."""
+def train(runs: list[Run], at_once: int = 1) -> None:
+    """Trains what is not trained; every training is a process of its own, and goes on where it was stopped.
+
+    Args:
+      runs: to train.
+      at_once: trainings side by side, each with its share of the processors; small models use few of them well. Of
+        more than one, each says what it has to say in `train.log` of its workspace.
+
+    Raises:
+      UserError: one failed. Those beside it are finished, and no other is begun.
+    """
     missing = [run for run in runs if not run.workspace.is_current(run.workspace.model, run.config())]
-    for run in progress_bar(missing, desc="trainings", unit="training"):
-        tqdm.write(f"{run.row}, seed {run.repetition}: training in {run.workspace.root}")
-        _train(run, run.workspace)
+    over = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        begun = [pool.submit(_train_among, run, at_once, over) for run in missing]
+        done = concurrent.futures.as_completed(begun)
+        try:
+            for training in progress_bar(done, total=len(missing), desc="trainings", unit="training"):
+                training.result()
+        finally:
+            over.set()
 
 
-def _train(run: Run, workspace: Workspace, *more: str) -> None:
+def _train_among(run: Run, at_once: int, over: threading.Event) -> None:
+    """One of several trainings, unless they are over; they are when it fails."""
+    if over.is_set():
+        return
+    log = run.workspace.root / "train.log" if at_once > 1 else None
+    told = f", which {log} tells about" if log else ""
+    tqdm.write(f"{run.row}, seed {run.repetition}: training in {run.workspace.root}{told}")
+    try:
+        _train(run, run.workspace, threads=max(1, (os.cpu_count() or 1) // at_once) if log else 0, log=log)
+    except BaseException:
+        # At once: the waiting thread takes its next training before anybody hears of this one.
+        over.set()
+        raise
+
+
+def _train(run: Run, workspace: Workspace, *more: str, **how) -> None:
     _command(
         "rgan_tf.train",
         f"--config_file={run.config_file}",
         f"--workspace={workspace.root}",
         f"--params_override={run.changes}",
         *more,
+        **how,
     )
 
 
-def _command(module: str, *arguments: str) -> None:
-    """Runs a command of this package and shows what it says; stops at its first failure."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
+def _command(module: str, *arguments: str, threads: int = 0, log: Optional[pathlib.Path] = None) -> None:
+    """Runs a command of this package and shows what it says, or adds it to a log; stops at its first failure.
+
+    With `threads`, TensorFlow computes in so many.
+    """
+    limits = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(threads)) if threads else {}
+    with contextlib.ExitStack() as stack:
+        said = stack.enter_context(open(log, "ab")) if log else None
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            check=False,
+            env={**os.environ, **limits},
+            stdout=said,
+            stderr=said,
+        )
     if done.returncode:
-        raise UserError(f"{module} stopped with status {done.returncode}; mend what it says above and start again.")
+        where = f"in {log}" if log else "above"
+        raise UserError(f"{module} stopped with status {done.returncode}; mend what it says {where} and start again.")
 
 
 def measure(asked: Sequence[tuple[Run, str, str]], split: str, samples: int, lpips_weights: str = "") -> None:

@@ -80,7 +80,7 @@ def main() -> None:
     # The workspaces below have locks of their own, which the commands hold that it starts.
     with locks.writing(root):
         experiment.make_shared(runs, root)
-        experiment.train(runs)
+        experiment.train(runs, given.at_once)
         evaluate(runs, given.split, given.samples_per_scene, given.lpips_weights)
         made, cost = table(runs, given.split, given.samples_per_scene), costs(runs)
         made.write(root / "table1")
@@ -95,6 +95,7 @@ if __name__ == "__main__":
         "workspace", None, "Folder of the comparison: shared stages, and every system's trainings.", required=True
     )
     flags.DEFINE_integer("seeds", 3, "Trainings of each system.", lower_bound=1)
+    flags.DEFINE_integer("at_once", 1, "Trainings side by side, each with its share of the processors.", lower_bound=1)
     flags.DEFINE_enum("split", "test", SPLITS, "Scenes to evaluate on.")
     flags.DEFINE_integer("samples_per_scene", 4, "Pictures of a scene.", lower_bound=1)
     flags.DEFINE_string("lpips_weights", "", "Weights of LPIPS (.npz or .h5) for the Diversity Score.")

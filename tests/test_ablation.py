@@ -68,7 +68,7 @@ def recorded(monkeypatch, runs):
     """The commands that are started from here on; those that train leave what says that a stage is there."""
     called = []
 
-    def command(module, *arguments):
+    def command(module, *arguments, **how):
         given = dict(argument[2:].split("=", 1) for argument in arguments)
         called.append((module, given))
         workspace = Workspace(given["workspace"])
@@ -140,6 +140,48 @@ def test_what_is_done_is_not_done_again(configs, tmp_path, monkeypatch):
     add_line(runs[1], "diversity", 0.2)
     experiment.measure([(runs[1], "learned", "predicted")], "test", 2, "lpips.npz")
     assert len(called) == 1
+
+
+def stand_in(monkeypatch, tmp_path, script):
+    """A program in Python's place, which is called with the arguments that a training is."""
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\ncd {tmp_path}\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(experiment.sys, "executable", str(program))
+
+
+def planned_folders(configs, root):
+    runs = experiment.plan(configs, root, 2, first=ablation.ROWS)
+    for run in runs:
+        run.workspace.root.mkdir(parents=True)
+    return runs
+
+
+def test_trainings_run_side_by_side_with_a_share_of_the_processors(configs, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment.os, "cpu_count", lambda: 5)
+    runs = planned_folders(configs, tmp_path / "work")
+    # The first ends only after a second has begun.
+    meet = """echo begun >> begun
+for wait in $(seq 200); do test $(wc -l < begun) -ge 2 && break; sleep 0.1; done
+test $(wc -l < begun) -ge 2 || exit 1
+echo "$TF_NUM_INTRAOP_THREADS threads for $*" """
+    stand_in(monkeypatch, tmp_path, meet)
+    experiment.train(runs, at_once=2)
+    for run in runs:
+        said = (run.workspace.root / "train.log").read_text()
+        assert said.startswith("2 threads for -m rgan_tf.train") and f"--workspace={run.workspace.root} " in said
+
+
+def test_after_a_training_that_failed_no_other_begins(configs, tmp_path, monkeypatch):
+    runs = planned_folders(configs, tmp_path / "work")
+    stand_in(monkeypatch, tmp_path, "echo once >> begun; echo no patches left; exit 3")
+    with pytest.raises(UserError, match="stopped with status 3; mend what it says above"):
+        experiment.train(runs)
+    assert (tmp_path / "begun").read_text().count("once") == 1
+    with pytest.raises(UserError, match="mend what it says in .*train.log"):
+        experiment.train(runs, at_once=2)
+    assert (tmp_path / "begun").read_text().count("once") <= 3
+    assert "no patches left" in (runs[0].workspace.root / "train.log").read_text()
 
 
 def test_table_takes_the_figures_of_this_training_alone(configs, tmp_path):

@@ -11,9 +11,6 @@ from pipelines.ordered_threads import in_order
 from pipelines.patch_bank.bank import PatchBankError
 from pipelines.records import MATTE
 
-# Stands for the colours of what is not the object's.
-_NEUTRAL = 127
-
 
 class CutScene(NamedTuple):
     """A scene as it goes into a bank.
@@ -40,25 +37,26 @@ def crop_patch(image, box, size, matte=None):
 
     Returns:
       uint8 [size, size, 3]; with a matte [size, size, 4], the last channel what is the object's, 255 for all of a
-      pixel, and the colours neutral where nothing is.
+      pixel. The colours are the object's wherever any of a pixel is, and else those of its surroundings.
 
     Raises:
       ValueError: the matte is none of that box.
     """
     crop = np.ascontiguousarray(image[mattes.pixel_spans(box, *image.shape[:2])])
+    plain = _resize(crop, size)
     if matte is None:
-        return _resize(crop, size)
+        return plain
     opacity = mattes.decode(matte, *crop.shape[:2])
     if opacity.min() == 255:
-        return np.dstack([_resize(crop, size), np.full((size, size), 255, np.uint8)])
+        return np.dstack([plain, np.full((size, size), 255, np.uint8)])
     # Weighed by what is the object's, so that no neighbour's colour bleeds in.
     share = opacity / np.float32(255)
     shares = _resize(share, size)
-    weighed = [_resize(share * crop[..., channel], size) for channel in range(3)]
-    shown = np.round(255 * np.clip(shares, 0, 1))
+    weighed = np.dstack([_resize(share * crop[..., channel], size) for channel in range(3)])
+    shown = np.round(255 * np.clip(shares, 0, 1))[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        colours = [np.where(shown > 0, np.clip(np.round(each / shares), 0, 255), _NEUTRAL) for each in weighed]
-    return np.dstack([*colours, shown]).astype(np.uint8)
+        colours = np.where(shown > 0, np.clip(np.round(weighed / shares[..., None]), 0, 255), plain)
+    return np.dstack([colours, shown]).astype(np.uint8)
 
 
 def _resize(pixels, size):

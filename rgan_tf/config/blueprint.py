@@ -24,6 +24,8 @@ from rgan_tf.config.fields import (
 _KEY_DIM, _MATTE_WIDTH = 16, 8
 # Maps at image size that the fuser makes of each object: colours, mattes, logits, prior, odds, weights.
 _FUSER_MAPS = 16
+# And of mattes: gaps, shares of the first, the second and of what lies beyond.
+_MATTE_MAPS = 16
 
 
 class Cost(NamedTuple):
@@ -108,6 +110,7 @@ def generator(
     width, side, canvas, channels = config.crop_width, config.crop_size, config.canvas_size, config.canvas_width
     count = sizes.crop_halvings(patch_size, side)
     stem = width if count == 0 else width // 2
+    maps = _FUSER_MAPS + (_MATTE_MAPS if bank.mattes else 0)
     crops = [
         _block(3, inputs, stem, patch_size),
         _dense(depth, width),
@@ -127,8 +130,8 @@ def generator(
         total([_conv(1, width, _KEY_DIM, side), _conv(1, width, 1, side)]).times(nodes),
         _conv(1, width, _KEY_DIM, canvas),
         total([_block(3, inputs, _MATTE_WIDTH, patch_size), _conv(3, _MATTE_WIDTH, 1, patch_size)]).times(nodes),
-        # Background, its logit, two weights of the layout; maps on the canvas, colours and weights on the image.
-        Cost(width + 3, nodes * (2 * (width + _KEY_DIM) * canvas**2 + _FUSER_MAPS * image_size**2)),
+        # Background, its logit, two weights of the layout, two of what lies beyond mattes.
+        Cost(width + (5 if bank.mattes else 3), nodes * (2 * (width + _KEY_DIM) * canvas**2 + maps * image_size**2)),
     ]
     residual = [_residual(channels, canvas, config.normalization)] * config.residual_blocks
     trunk = [_block(3, width + 4, channels, canvas), *residual, _decoder(config, image_size)]

@@ -17,6 +17,7 @@ from rgan_tf.models.graph_encoder import GraphEncoding
 from rgan_tf.models.layers import ConvBlock, ResidualBlock, UpsamplingBlock, fold, unfold
 from rgan_tf.models.object_image_fuser import ObjectImageFuser
 from rgan_tf.ops.graph import average_messages, gather_nodes
+from rgan_tf.ops.matte_fill import continue_colours
 from rgan_tf.ops.valid_rows import map_valid
 
 # Colours are pulled inside (-1, 1) by this factor before atanh.
@@ -182,7 +183,7 @@ class Generator(tf.keras.Model):
         """Draws the scenes; each depends on its own valid objects and triples alone.
 
         Args:
-          patches: [B, N, h, w, C] in [-1, 1]; C 3, or 4 with mattes.
+          patches: [B, N, h, w, C] in [-1, 1]; C 3, or 4 with mattes. What lies beyond a matte is not seen.
           boxes: [B, N, 4].
           object_mask: bool [B, N].
           object_features: [B, N, D], the graph encoder's.
@@ -195,6 +196,7 @@ class Generator(tf.keras.Model):
         Returns:
           float32 [B, H, W, 3] in [-1, 1].
         """
+        patches = continue_colours(patches)
         maps = map_valid(self.crop_encoder, object_mask, patches, object_features, skip_padding=skip_padding)
         for layer in self.refiner:
             maps = layer(maps, object_mask, triples, triple_mask, predicate_features, skip_padding)

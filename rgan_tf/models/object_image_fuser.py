@@ -7,6 +7,7 @@ import tensorflow as tf
 from rgan_tf.config import GeneratorConfig
 from rgan_tf.models.layers import ConvBlock, fold, unfold
 from rgan_tf.ops.box_sampling import box_area, log_centrality, paste
+from rgan_tf.ops.pixel_shares import share_boxes, share_mattes
 
 _KEY_DIM = 16
 _MATTE_WIDTH = 8
@@ -15,10 +16,12 @@ _MIN_AREA = 1e-3
 _MIN_CENTRALITY = 0.1
 # Where the layout prior starts: weights of smallness and centrality, and the background's logit.
 _INITIAL_LAYOUT_WEIGHTS = [3.0, 1.0]
-_INITIAL_LAYOUT_WEIGHTS_OF_MATTES = [3.0, 0.0]
 _INITIAL_BACKGROUND_LOGIT = -2.0
-# Stands for minus infinity among attention logits; finite, so that no gradient is NaN.
-_MASKED = -1e9
+# The same where patches have mattes; and of what lies beyond them, the logit of an object that fills the picture, and
+# the weight of the logarithm of how much it does.
+_INITIAL_LAYOUT_WEIGHTS_OF_MATTES = [3.0, 0.0]
+_INITIAL_BACKGROUND_LOGIT_OF_MATTES = -16.0
+_INITIAL_BEYOND_WEIGHTS = [-6.0, 1.0]
 
 
 class ObjectImageFuser(tf.keras.layers.Layer):
@@ -32,6 +35,8 @@ class ObjectImageFuser(tf.keras.layers.Layer):
     A learned background competes as an object that covers everything, so pixels that no box covers stay well defined.
 
     Patches that have mattes cover what those say instead of their boxes, and need no fading: its weight starts at 0.
+    What their colours continue to beyond the mattes (`ops.matte_fill`) competes as well, behind every matte and before
+    the background, those of much covered ground first: a sky goes on where a tree stood before it.
     """
 
     def __init__(
@@ -53,9 +58,13 @@ class ObjectImageFuser(tf.keras.layers.Layer):
     def build(self, input_shape):
         """Makes the background, and the weights of the layout prior."""
         self.background = self.add_weight(name="background", shape=[input_shape[-1]], initializer="zeros")
-        self.background_logit = self._float32_weight("background_logit", [], _INITIAL_BACKGROUND_LOGIT)
-        layout_weights = _INITIAL_LAYOUT_WEIGHTS_OF_MATTES if self._mattes else _INITIAL_LAYOUT_WEIGHTS
+        mattes = self._mattes
+        background_logit = _INITIAL_BACKGROUND_LOGIT_OF_MATTES if mattes else _INITIAL_BACKGROUND_LOGIT
+        self.background_logit = self._float32_weight("background_logit", [], background_logit)
+        layout_weights = _INITIAL_LAYOUT_WEIGHTS_OF_MATTES if mattes else _INITIAL_LAYOUT_WEIGHTS
         self.layout_weights = self._float32_weight("layout_weights", [2], layout_weights)
+        if mattes:
+            self.beyond_weights = self._float32_weight("beyond_weights", [2], _INITIAL_BEYOND_WEIGHTS)
         super().build(input_shape)
 
     def _float32_weight(self, name: str, shape: list[int], value) -> tf.Variable:
@@ -72,50 +81,57 @@ class ObjectImageFuser(tf.keras.layers.Layer):
 
         Args:
           maps: [B, N, c, c, C] refined feature maps.
-          patches: [B, N, h, w, C].
+          patches: [B, N, h, w, C], with mattes as `continue_colours` gives them.
           boxes: [B, N, 4].
           object_mask: bool [B, N].
 
         Returns:
           canvas: [B, canvas_size, canvas_size, C].
-          collage: [B, H, W, 4], the fused patches and the share of the background.
+          collage: [B, H, W, 4], the fused patches and the share that is no object's.
         """
         boxes = tf.where(object_mask[..., None], boxes, 0.0)
         image_shape, canvas_shape = [self._image_size] * 2, [self._canvas_size] * 2
         keyed = tf.concat([maps, unfold(self.keys(fold(maps, 3)), maps.shape[1:2])], axis=-1)
         pasted, _ = paste(keyed, boxes, canvas_shape)
         pasted, keys = pasted[..., :-_KEY_DIM], pasted[..., -_KEY_DIM:]
-        colours, coverage, opacity = self._paste_patches(patches, boxes)
+        colours, opacity, within = self._paste_patches(patches, boxes)
         matte, _ = paste(self._matte(maps, patches), boxes, image_shape)
 
         logits = tf.cast(matte[..., 0], tf.float32) + self._layout_prior(boxes)
         seen = pasted if opacity is None else pasted * tf.cast(self._pool(opacity), maps.dtype)[..., None]
         logits += self._affinity(keys, tf.reduce_sum(seen, axis=1))
-        weights, background = self._attend(logits, coverage)
+        if opacity is None:
+            shares, background = share_boxes(logits, within, self.background_logit)
+            nobody = background
+        else:
+            beyond_logits = self._beyond_prior(opacity, within)
+            shares, nobody, background = share_mattes(logits, opacity, within, beyond_logits, self.background_logit)
 
-        colours = tf.reduce_sum(tf.cast(weights, patches.dtype)[..., None] * colours, axis=1)
-        collage = tf.concat([colours, tf.cast(background, patches.dtype)[..., None]], axis=-1)
-        weights = weights if opacity is None else weights * opacity
-        weights = tf.cast(self._pool(weights), maps.dtype)[..., None]
+        colours = tf.reduce_sum(tf.cast(shares, patches.dtype)[..., None] * colours, axis=1)
+        collage = tf.concat([colours, tf.cast(nobody, patches.dtype)[..., None]], axis=-1)
+        shares = tf.cast(self._pool(shares), maps.dtype)[..., None]
         background = tf.cast(self._pool(background[:, None]), maps.dtype)[:, 0, :, :, None]
-        canvas = tf.reduce_sum(weights * pasted, axis=1) + background * tf.cast(self.background, maps.dtype)
+        canvas = tf.reduce_sum(shares * pasted, axis=1) + background * tf.cast(self.background, maps.dtype)
         return canvas, collage
 
     def _paste_patches(self, patches: tf.Tensor, boxes: tf.Tensor):
-        """The patches on the image: colours [B, N, H, W, 3] multiplied by coverage [B, N, H, W], the share of a pixel
-        that is an object's; and that share within the box, None where all of it is the object's.
+        """The patches on the image: colours [B, N, H, W, 3] multiplied by the share [B, N, H, W] of a pixel that is in
+        the box; what of that share is the object's, None where all of it is; and the share.
         """
-        size = [self._image_size] * 2
+        pasted, within = paste(patches, boxes, [self._image_size] * 2)
         if not self._mattes:
-            return *paste(patches, boxes, size), None
-        colours, opacity = patches[..., :3], (patches[..., 3:] + 1.0) / 2.0
-        pasted, within = paste(tf.concat([opacity * colours, opacity], axis=-1), boxes, size)
-        coverage = tf.cast(pasted[..., 3], within.dtype)
-        return pasted[..., :3], coverage, tf.math.divide_no_nan(coverage, within)
+            return pasted, None, within
+        opacity = tf.math.divide_no_nan((tf.cast(pasted[..., 3], within.dtype) + within) / 2.0, within)
+        return pasted[..., :3], opacity, within
 
     def _matte(self, maps: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
         coarse = _enlarge(unfold(self.coarse_matte(fold(maps, 3)), maps.shape[1:2]), patches.shape[2:4])
         return coarse + unfold(self.fine_matte(fold(patches, 3)), patches.shape[1:2])
+
+    def _beyond_prior(self, opacity: tf.Tensor, within: tf.Tensor) -> tf.Tensor:
+        """Logits [B, N] of what lies beyond mattes, by the share of the picture that the objects cover."""
+        covered = tf.stop_gradient(tf.reduce_mean(opacity * within, axis=[2, 3]))
+        return self.beyond_weights[0] + self.beyond_weights[1] * tf.math.log(tf.maximum(covered, _MIN_AREA))
 
     def _layout_prior(self, boxes: tf.Tensor) -> tf.Tensor:
         # Gradients stop here: a box must not be paid for being in front by shrinking.
@@ -128,18 +144,6 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         query = self.query(context)[:, None]
         affinity = tf.reduce_sum(tf.cast(query * keys, tf.float32), axis=-1, keepdims=True) / _KEY_DIM**0.5
         return _enlarge(affinity, [self._image_size] * 2)[..., 0]
-
-    def _attend(self, logits: tf.Tensor, coverage: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Softmax over objects and background, coverage its measure: weights [B, N, H, W], background [B, H, W].
-
-        Weights do not include the coverage, which what is pasted has been multiplied by already.
-        """
-        logits = tf.where(coverage > 0.0, logits, _MASKED)
-        top = tf.stop_gradient(tf.maximum(tf.reduce_max(logits, axis=1), self.background_logit))
-        odds = tf.exp(logits - top[:, None])
-        background = tf.exp(self.background_logit - top)
-        total = tf.reduce_sum(odds * coverage, axis=1) + background
-        return odds / total[:, None], background / total
 
     def _pool(self, weights: tf.Tensor) -> tf.Tensor:
         """Means over the image pixels of each canvas cell: [B, N, H, W] -> [B, N, canvas_size, canvas_size]."""

@@ -7,6 +7,7 @@ from rgan_tf import config as config_lib
 from rgan_tf.models.generator import Generator
 from rgan_tf.models.graph_encoder import GraphEncoder, GraphEncoding
 from rgan_tf.models.retrievegan import select_patches
+from rgan_tf.ops.matte_fill import continue_colours
 
 
 class PasteGAN(tf.keras.Model):
@@ -25,7 +26,7 @@ class PasteGAN(tf.keras.Model):
     def crop_features(self, patches: tf.Tensor, encoding: GraphEncoding) -> tf.Tensor:
         """The crop encoder's maps [B, N, c, c, C] of patches [B, N, h, w, C]."""
         count = patches.shape[1]
-        flat = tf.reshape(patches, [-1, *patches.shape[2:]])
+        flat = continue_colours(tf.reshape(patches, [-1, *patches.shape[2:]]))
         features = tf.reshape(encoding.object_features, [-1, encoding.object_features.shape[-1]])
         maps = self.generator.crop_encoder(flat, features)
         return tf.reshape(maps, [-1, count, *maps.shape[1:]])

@@ -91,3 +91,28 @@ def test_shares_are_differentiable_in_logits_and_opacities():
                 ends.append(value(*moved).numpy())
             assert slope.numpy()[place] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4, abs=1e-7)
             assert slope.numpy()[place] != 0
+
+
+def test_gradients_are_finite_at_the_edges_of_what_floats_hold():
+    opacities = [0.0, -6e-8, 6e-8, 1e-20, 0.5, 1.0 - 6e-8, 1.0, 1.0 + 1e-7]
+    parts = [0.0, 1e-30, 1e-16, 1e-8, 1e-3, 0.5, 1.0]
+    random = np.random.default_rng(0)
+    shape = (4, 5, 32, 32)
+    values = [
+        tf.constant(value, tf.float32)
+        for value in (
+            random.choice([-200.0, -60.0, 0.0, 20.0, 60.0, 200.0], shape),
+            random.choice(opacities, shape),
+            random.choice(parts, shape),
+            random.choice([-60.0, -6.0, 0.0, 60.0], shape[:2]),
+            BACKGROUND,
+        )
+    ]
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        objects, nobody, background = share_mattes(*values)
+        total = tf.reduce_sum(objects * values[2], axis=1)
+        weighed = tf.reduce_sum(total**2) + tf.reduce_sum(nobody**2) + tf.reduce_sum(background**2)
+    np.testing.assert_allclose(total + background, 1.0, atol=1e-4)
+    for slope in tape.gradient(weighed, values):
+        assert np.isfinite(slope).all()

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import baseline_config, tiny_config
+from conftest import baseline_config, mirrored, tiny_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rgan_tf import losses
@@ -21,8 +21,8 @@ def workspace_copy(tiny_workspace, tmp_path):
     return Workspace(copy)
 
 
-def run_stage(workspace, config, stage="retrievegan", profile=""):
-    stages.StageRunner(workspace, config, tf.distribute.get_strategy(), profile).run(stage)
+def run_stage(workspace, config, stage="retrievegan", profile="", strategy=None):
+    stages.StageRunner(workspace, config, strategy or tf.distribute.get_strategy(), profile).run(stage)
 
 
 def kill_after(monkeypatch, steps):
@@ -84,6 +84,13 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(tiny_workspace, work
         run_stage(workspace_copy, tiny_config("training.steps=6"))
     after = checkpoint_values(directory)
     assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_loss_that_is_not_finite_stops_replicas_too(workspace_copy, monkeypatch):
+    shutil.rmtree(workspace_copy.root / "cooccurrence")
+    monkeypatch.setattr(losses, "cooccurrence_triplet_loss", lambda anchors, *_: tf.reduce_sum(anchors) * float("nan"))
+    with pytest.raises(stage_trainer.TrainingDiverged, match=r"step 0 .*loss/triplet"):
+        run_stage(workspace_copy, tiny_config(), "cooccurrence", strategy=mirrored())
 
 
 def test_averaged_weights_are_used_where_kept(tiny_workspace):

@@ -11,6 +11,9 @@ import tensorflow as tf
 _MASKED = -1e9
 # Above what float32 loses of a difference from 1.
 _ROUNDING = 1e-6
+# Opacities, gaps and parts of pixels below this are none, and the rest's odds are not below its square: gradients divide
+# by the squares of both.
+_LEAST = 1e-5
 
 
 def share_boxes(logits: tf.Tensor, within: tf.Tensor, background_logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -51,7 +54,7 @@ def share_mattes(
       nobody: [B, H, W], the share that no object covers: continued colours, and background.
       background: [B, H, W], the background's share alone.
     """
-    gaps = 1.0 - opacity
+    opacity, gaps, within = (tf.where(share > _LEAST, share, 0.0) for share in (opacity, 1.0 - opacity, within))
     beyond_logits = tf.broadcast_to(beyond_logits[..., None, None], tf.shape(gaps))
     odds, ground, top = _odds(beyond_logits, gaps * within, background_logit)
     rest = tf.reduce_sum(odds * gaps * within, axis=1) + ground
@@ -76,4 +79,4 @@ def _odds(logits: tf.Tensor, measure: tf.Tensor, rest_logit: tf.Tensor) -> tuple
     """
     logits = tf.where(measure > 0.0, logits, _MASKED)
     top = tf.stop_gradient(tf.maximum(tf.reduce_max(logits, axis=1), rest_logit))
-    return tf.exp(logits - top[:, None]), tf.exp(rest_logit - top), top
+    return tf.exp(logits - top[:, None]), tf.maximum(tf.exp(rest_logit - top), _LEAST**2), top

@@ -133,7 +133,8 @@ class StageTrainer(orbit.StandardTrainer, abc.ABC):
         Raises:
           TrainingDiverged: a term was not finite; nothing has been saved since.
         """
-        bad = {name: int(step) for name, step in self._first_bad.items() if step >= 0}
+        steps = {name: int(step.numpy()) for name, step in self._first_bad.items()}
+        bad = {name: step for name, step in steps.items() if step >= 0}
         if bad:
             first = min(bad.values())
             names = ", ".join(sorted(name for name, step in bad.items() if step == first))

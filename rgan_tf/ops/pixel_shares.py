@@ -11,8 +11,8 @@ import tensorflow as tf
 _MASKED = -1e9
 # Above what float32 loses of a difference from 1.
 _ROUNDING = 1e-6
-# Opacities, gaps and parts of pixels below this are none, and the rest's odds are not below its square: gradients divide
-# by the squares of both.
+# Opacities, gaps and parts of pixels below this are none, and the rest's odds are not below its square: gradients
+# divide by the squares of both.
 _LEAST = 1e-5
 
 

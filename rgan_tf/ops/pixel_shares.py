@@ -11,9 +11,8 @@ import tensorflow as tf
 _MASKED = -1e9
 # Above what float32 loses of a difference from 1.
 _ROUNDING = 1e-6
-# Opacities, gaps and parts of pixels below this are none, and the rest's odds are not below its square: gradients
-# divide by the squares of both.
-_LEAST = 1e-5
+# Parts of a pixel below this are none: what is pasted is divided by them.
+_LEAST = 1e-3
 
 
 def share_boxes(logits: tf.Tensor, within: tf.Tensor, background_logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -39,8 +38,10 @@ def share_mattes(
     """What objects with mattes show of themselves: what a softmax puts in front, through its gaps what another one over
     the others puts second, and through both what the objects' colours continue to beyond their mattes.
 
-    Full mattes give `share_boxes`. Of two objects that are far apart the shares are those of the over operator (Porter
-    and Duff, SIGGRAPH 1984), so that edges blend, and gradients reach the mattes.
+    Full mattes give `share_boxes`, but at borders, where a box that covers half a pixel covers half of what is behind.
+    Of two objects that are far apart the shares are those of the over operator (Porter and Duff, SIGGRAPH 1984), so
+    that edges blend. Gradients reach mattes and boxes through what they cover; in who comes first their measure is a
+    constant, since the slope of that at thin edges would drown all else.
 
     Args:
       logits: float32 [B, N, H, W].
@@ -50,27 +51,31 @@ def share_mattes(
       background_logit: as of `share_boxes`.
 
     Returns:
-      objects: [B, N, H, W], what they continue to included.
+      objects: [B, N, H, W], what they continue to included; their sum with the factor `within`, and `background`, is 1.
       nobody: [B, H, W], the share that no object covers: continued colours, and background.
       background: [B, H, W], the background's share alone.
     """
-    opacity, gaps, within = (tf.where(share > _LEAST, share, 0.0) for share in (opacity, 1.0 - opacity, within))
-    beyond_logits = tf.broadcast_to(beyond_logits[..., None, None], tf.shape(gaps))
-    odds, ground, top = _odds(beyond_logits, gaps * within, background_logit)
-    rest = tf.reduce_sum(odds * gaps * within, axis=1) + ground
-    beyond, background = gaps * odds / rest[:, None], ground / rest
+    within = tf.where(within > _LEAST, within, 0.0)
+    alpha = opacity * within
+    present = tf.stop_gradient(tf.where(alpha > _LEAST, alpha, 0.0))
+    absent = tf.stop_gradient(tf.where((within > 0.0) & (1.0 - alpha > _LEAST), 1.0 - alpha, 0.0))
 
-    odds, rest, _ = _odds(logits, opacity * within, tf.math.log(rest) + top)
-    present = opacity * odds
-    total = tf.reduce_sum(present * within, axis=1) + rest
-    front, nobody = present / total[:, None], rest / total
+    beyond_logits = tf.broadcast_to(beyond_logits[..., None, None], tf.shape(absent))
+    odds, ground, top = _odds(beyond_logits, absent, background_logit)
+    beyond, rest = absent * odds, tf.reduce_sum(absent * odds, axis=1) + ground
+    beyond, background = beyond / rest[:, None], ground / rest
+
+    odds, rest, _ = _odds(logits, present, tf.math.log(rest) + top)
+    rest = tf.maximum(rest, _LEAST**4)  # Against divisors that vanish.
+    total = tf.reduce_sum(present * odds, axis=1) + rest
+    front, nobody = present * odds / total[:, None], rest / total
     # Squared, so that who is in front by far is not second too.
-    others = present * tf.square(tf.nn.relu(1.0 - _ROUNDING - front * within))
-    second = tf.math.divide_no_nan(others, (tf.reduce_sum(others * within, axis=1) + rest)[:, None])
-    front, second = opacity * front, opacity * second
-    gap = 1.0 - nobody - tf.reduce_sum(front * within, axis=1)
-    nobody += gap * (1.0 - tf.reduce_sum(second * within, axis=1))
-    return front + gap[:, None] * second + nobody[:, None] * beyond, nobody, nobody * background
+    others = present * odds * tf.square(tf.nn.relu(1.0 - _ROUNDING - front))
+    second = tf.math.divide_no_nan(others, (tf.reduce_sum(others, axis=1) + rest)[:, None])
+    gap = 1.0 - nobody - tf.reduce_sum(alpha * front, axis=1)
+    nobody += gap * (1.0 - tf.reduce_sum(alpha * second, axis=1))
+    objects = alpha * (front + gap[:, None] * second) + nobody[:, None] * beyond
+    return tf.math.divide_no_nan(objects, within), nobody, nobody * background
 
 
 def _odds(logits: tf.Tensor, measure: tf.Tensor, rest_logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -79,4 +84,4 @@ def _odds(logits: tf.Tensor, measure: tf.Tensor, rest_logit: tf.Tensor) -> tuple
     """
     logits = tf.where(measure > 0.0, logits, _MASKED)
     top = tf.stop_gradient(tf.maximum(tf.reduce_max(logits, axis=1), rest_logit))
-    return tf.exp(logits - top[:, None]), tf.maximum(tf.exp(rest_logit - top), _LEAST**2), top
+    return tf.exp(logits - top[:, None]), tf.exp(rest_logit - top), top

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -233,17 +234,26 @@ def _figures(run: Run, policy: str, boxes: str, split: str, samples: int) -> dic
 
 
 def sheet(runs: list[Run], split: str) -> Image.Image:
-    """The split's first scenes, drawn on predicted boxes by the first run of every row, beside the real pictures."""
-    first = [run for run in runs if run.repetition == 0]
+    """Scenes from all over the split, on predicted boxes by the first run of every row, beside the real pictures."""
     columns, views = {}, []
-    for run in first:
-        batch = next(iter(SplitDrawing(run.workspace, run.config(), split)))
-        columns[run.row] = batch.samples[0].images
-    names = artifacts.vocabulary(first[0].workspace)
-    scenes, boxes = batch.scenes, batch.scenes["boxes"]
-    for row in range(min(_SHOWN, len(batch.real))):
-        mask = scenes["object_mask"][row]
-        graph = [scenes[name][row] for name in ("objects", "object_mask", "triples", "triple_mask")]
-        pictures = (("real", batch.real[row]), *((title, images[row]) for title, images in columns.items()))
-        views.append(SceneView(unpad_scene(*graph, names), boxes[row][mask], None, pictures))
+    for run in progress_bar([run for run in runs if run.repetition == 0], desc="sheet", unit="row"):
+        columns[run.row] = _spread(SplitDrawing(run.workspace, run.config(), split))
+    names = artifacts.vocabulary(runs[0].workspace)
+    for shown in zip(*columns.values()):
+        scene, real, _ = shown[0]
+        graph = [scene[name] for name in ("objects", "object_mask", "triples", "triple_mask")]
+        pictures = (("real", real), *((title, image) for title, (_, _, image) in zip(columns, shown)))
+        views.append(SceneView(unpad_scene(*graph, names), scene["boxes"][scene["object_mask"]], None, pictures))
     return draw_sheet(views)
+
+
+def _spread(drawing: SplitDrawing) -> list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+    """Scene, real picture and drawing at even distances over the split: scenes beside each other may look alike."""
+    shown, found, start = set(np.linspace(0, drawing.size - 1, _SHOWN).round().astype(int)), [], 0
+    for batch in drawing:
+        for row in range(len(batch.real)):
+            if start + row in shown:
+                scene = {name: values[row] for name, values in batch.scenes.items()}
+                found.append((scene, batch.real[row], batch.samples[0].images[row]))
+        start += len(batch.real)
+    return found

@@ -10,6 +10,7 @@ from conftest import BASELINES, REPOSITORY
 from rgan_tf import evaluate, experiment, table1
 from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.evaluation.paper_tables import rows
+from rgan_tf.evaluation.pictures.split_drawing import SplitDrawing
 from rgan_tf.fingerprints import fingerprint, stages_of
 from rgan_tf.scene_graph import Vocabulary
 from rgan_tf.training.systems import system_of
@@ -114,6 +115,10 @@ def test_costs_and_sheet_of_all(runs):
     assert [title for title, _ in cost.rows] == ["sg2im"]
     for _, (parameters, trained, drawn) in cost.rows:
         assert parameters.mean > 1000 and trained.mean > 0 and drawn.mean > 0
+    drawing = SplitDrawing(runs[0].workspace, runs[0].config(), "validation")
+    drawn = [index for batch in drawing for index in batch.scenes["scene_index"]]
+    shown = [scene["scene_index"] for scene, _, _ in experiment._spread(drawing)]
+    assert len(drawn) > 6 and len(shown) == 6 and (shown[0], shown[-1]) == (drawn[0], drawn[-1])
     picture = np.asarray(experiment.sheet(runs, "validation"))
     # Graph, boxes, the real picture and two systems.
     assert picture.ndim == 3 and 5 * 200 < picture.shape[1] < 6 * 240 and len(np.unique(picture)) > 50

@@ -14,6 +14,8 @@ _MATTE_WIDTH = 8
 # Smallest box area, and smallest centrality on an axis, whose logarithm is taken.
 _MIN_AREA = 1e-3
 _MIN_CENTRALITY = 0.1
+# Least share of a pixel in a box by which is divided.
+_MIN_COVERAGE = 1e-3
 # Where the layout prior starts: weights of smallness and centrality, and the background's logit.
 _INITIAL_LAYOUT_WEIGHTS = [3.0, 1.0]
 _INITIAL_BACKGROUND_LOGIT = -2.0
@@ -121,7 +123,7 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         pasted, within = paste(patches, boxes, [self._image_size] * 2)
         if not self._mattes:
             return pasted, None, within
-        opacity = tf.math.divide_no_nan((tf.cast(pasted[..., 3], within.dtype) + within) / 2.0, within)
+        opacity = (tf.cast(pasted[..., 3], within.dtype) + within) / (2.0 * tf.maximum(within, _MIN_COVERAGE))
         return pasted[..., :3], opacity, within
 
     def _matte(self, maps: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:

@@ -12,6 +12,8 @@ def continue_colours(patches: tf.Tensor) -> tf.Tensor:
     the mean of the object's colours, weighed by matte and distance (Shepard's interpolation, ACM 1968, with a kernel
     that is a product over the axes, exp(-|dy| / (h / 16)) exp(-|dx| / (w / 16)), so that it is products of matrices).
 
+    For gradients the weights are constants: a trace of an object where none is near would change all colours around.
+
     Args:
       patches: `[..., h, w, C]` in [-1, 1]. The fourth channel is the matte, -1 for nothing; with C 3 there is none, and
         the patches are returned as they are.
@@ -25,7 +27,8 @@ def continue_colours(patches: tf.Tensor) -> tf.Tensor:
     exact = tf.cast(patches, tf.float32)
     colours, opacity = exact[..., :3], (exact[..., 3:] + 1.0) / 2.0
     height, width = patches.shape[-3:-1]
-    spread = _spread(tf.concat([opacity * colours, opacity], axis=-1), height, width)
+    weights = tf.stop_gradient(opacity)
+    spread = _spread(tf.concat([weights * colours, weights], axis=-1), height, width)
     continued = tf.math.divide_no_nan(spread[..., :3], spread[..., 3:])
     filled = opacity * colours + (1.0 - opacity) * continued
     return tf.concat([tf.cast(filled, patches.dtype), patches[..., 3:]], axis=-1)

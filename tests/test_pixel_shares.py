@@ -35,7 +35,7 @@ def test_full_mattes_share_as_boxes():
     within = tf.round(within)
     objects, nobody, background = share_mattes(logits, opacity, within, beyond, tf.constant(-2.0))
     expected, ground = share_boxes(logits, within, tf.constant(-2.0))
-    np.testing.assert_allclose(objects * within, expected * within, atol=1e-5)
+    np.testing.assert_allclose(objects, expected * within, atol=1e-5)
     for each in (nobody, background):
         np.testing.assert_allclose(each, ground, atol=1e-5)
 
@@ -46,7 +46,7 @@ def test_shares_are_all_of_a_pixel(seed, compiled):
     values = inputs(seed, spread=30.0)
     share = tf.function(share_mattes, jit_compile=True) if compiled else share_mattes
     objects, nobody, background = share(*values, tf.constant(BACKGROUND))
-    np.testing.assert_allclose(tf.reduce_sum(objects * values[2], axis=1) + background, 1.0, atol=1e-5)
+    np.testing.assert_allclose(tf.reduce_sum(objects, axis=1) + background, 1.0, atol=1e-5)
     for each in (objects, nobody, background):
         assert np.isfinite(each).all() and np.min(each) > -1e-5
     assert np.max(nobody) < 1 + 1e-5 and np.max(background - nobody) < 1e-5
@@ -74,7 +74,7 @@ def test_shares_are_differentiable_in_logits():
 
     def value(logits, beyond):
         objects, nobody, _ = share_mattes(logits, opacity, within, beyond, tf.constant(-3.0, tf.float64))
-        return tf.reduce_sum(objects * weights * within) + tf.reduce_sum(nobody**2)
+        return tf.reduce_sum(objects * weights) + tf.reduce_sum(nobody**2)
 
     arguments = [logits, beyond]
     with tf.GradientTape() as tape:
@@ -119,7 +119,7 @@ def test_gradients_are_finite_at_the_edges_of_what_floats_hold():
     with tf.GradientTape() as tape:
         tape.watch(values)
         objects, nobody, background = share_mattes(*values)
-        total = tf.reduce_sum(objects * values[2], axis=1)
+        total = tf.reduce_sum(objects, axis=1)
         weighed = tf.reduce_sum(total**2) + tf.reduce_sum(nobody**2) + tf.reduce_sum(background**2)
     np.testing.assert_allclose(total + background, 1.0, atol=1e-4)
     for slope, most in zip(tape.gradient(weighed, values), (10, 10, 1e4)):

@@ -94,37 +94,31 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         boxes = tf.where(object_mask[..., None], boxes, 0.0)
         image_shape, canvas_shape = [self._image_size] * 2, [self._canvas_size] * 2
         keyed = tf.concat([maps, unfold(self.keys(fold(maps, 3)), maps.shape[1:2])], axis=-1)
-        pasted, _ = paste(keyed, boxes, canvas_shape)
+        pasted, cells = paste(keyed, boxes, canvas_shape)
         pasted, keys = pasted[..., :-_KEY_DIM], pasted[..., -_KEY_DIM:]
-        colours, opacity, within = self._paste_patches(patches, boxes)
+        colours, within = paste(patches, boxes, image_shape)
         matte, _ = paste(self._matte(maps, patches), boxes, image_shape)
-
         logits = tf.cast(matte[..., 0], tf.float32) + self._layout_prior(boxes)
-        seen = pasted if opacity is None else pasted * tf.cast(self._pool(opacity), maps.dtype)[..., None]
-        logits += self._affinity(keys, tf.reduce_sum(seen, axis=1))
-        if opacity is None:
+
+        if not self._mattes:
+            logits += self._affinity(keys, tf.reduce_sum(pasted, axis=1))
             shares, background = share_boxes(logits, within, self.background_logit)
             nobody = background
         else:
+            colours, pasted_whole = _undivided(colours, within), _undivided(pasted, cells)
+            opacity = (tf.cast(colours[..., 3], tf.float32) + 1.0) / 2.0
+            seen = tf.cast(self._pool(opacity * within), maps.dtype)[..., None] * pasted_whole
+            logits += self._affinity(keys, tf.reduce_sum(seen, axis=1))
             beyond_logits = self._beyond_prior(opacity, within)
             shares, nobody, background = share_mattes(logits, opacity, within, beyond_logits, self.background_logit)
+            pasted = pasted_whole
 
-        colours = tf.reduce_sum(tf.cast(shares, patches.dtype)[..., None] * colours, axis=1)
+        colours = tf.reduce_sum(tf.cast(shares, patches.dtype)[..., None] * colours[..., :3], axis=1)
         collage = tf.concat([colours, tf.cast(nobody, patches.dtype)[..., None]], axis=-1)
         shares = tf.cast(self._pool(shares), maps.dtype)[..., None]
         background = tf.cast(self._pool(background[:, None]), maps.dtype)[:, 0, :, :, None]
         canvas = tf.reduce_sum(shares * pasted, axis=1) + background * tf.cast(self.background, maps.dtype)
         return canvas, collage
-
-    def _paste_patches(self, patches: tf.Tensor, boxes: tf.Tensor):
-        """The patches on the image: colours [B, N, H, W, 3] multiplied by the share [B, N, H, W] of a pixel that is in
-        the box; what of that share is the object's, None where all of it is; and the share.
-        """
-        pasted, within = paste(patches, boxes, [self._image_size] * 2)
-        if not self._mattes:
-            return pasted, None, within
-        opacity = (tf.cast(pasted[..., 3], within.dtype) + within) / (2.0 * tf.maximum(within, _MIN_COVERAGE))
-        return pasted[..., :3], opacity, within
 
     def _matte(self, maps: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
         coarse = _enlarge(unfold(self.coarse_matte(fold(maps, 3)), maps.shape[1:2]), patches.shape[2:4])
@@ -151,6 +145,11 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         """Means over the image pixels of each canvas cell: [B, N, H, W] -> [B, N, canvas_size, canvas_size]."""
         cells, side = self._canvas_size, self._image_size // self._canvas_size
         return tf.reduce_mean(tf.reshape(weights, [-1, weights.shape[1], cells, side, cells, side]), axis=[3, 5])
+
+
+def _undivided(pasted: tf.Tensor, coverage: tf.Tensor) -> tf.Tensor:
+    """What is pasted [B, N, H, W, C], without the factor of the share [B, N, H, W] of a pixel that it covers."""
+    return pasted / tf.cast(tf.maximum(coverage, _MIN_COVERAGE), pasted.dtype)[..., None]
 
 
 def _enlarge(maps: tf.Tensor, size: Sequence[int]) -> tf.Tensor:

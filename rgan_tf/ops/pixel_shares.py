@@ -1,8 +1,5 @@
 """Whose each pixel is: the attention of a pixel to the objects that cover it, as a softmax, and of two layers where
 objects have mattes.
-
-All shares of objects lack the factor of how much of the pixel is in the box, by which what is pasted has been
-multiplied already.
 """
 
 import tensorflow as tf
@@ -11,7 +8,7 @@ import tensorflow as tf
 _MASKED = -1e9
 # Above what float32 loses of a difference from 1.
 _ROUNDING = 1e-6
-# Parts of a pixel below this are none: what is pasted is divided by them.
+# Parts of a pixel below this are none.
 _LEAST = 1e-3
 
 
@@ -24,7 +21,8 @@ def share_boxes(logits: tf.Tensor, within: tf.Tensor, background_logit: tf.Tenso
       background_logit: float32, of the background, which is everywhere.
 
     Returns:
-      objects: [B, N, H, W]; their sum with the factor `within`, and the background, is 1.
+      objects: [B, N, H, W], without the factor `within`, by which what is pasted has been multiplied already; their sum
+        with it, and the background, is 1.
       background: [B, H, W].
     """
     odds, background, _ = _odds(logits, within, background_logit)
@@ -51,7 +49,7 @@ def share_mattes(
       background_logit: as of `share_boxes`.
 
     Returns:
-      objects: [B, N, H, W], what they continue to included; their sum with the factor `within`, and `background`, is 1.
+      objects: [B, N, H, W], what they continue to included; their sum, and the background, is 1.
       nobody: [B, H, W], the share that no object covers: continued colours, and background.
       background: [B, H, W], the background's share alone.
     """
@@ -75,7 +73,7 @@ def share_mattes(
     gap = 1.0 - nobody - tf.reduce_sum(alpha * front, axis=1)
     nobody += gap * (1.0 - tf.reduce_sum(alpha * second, axis=1))
     objects = alpha * (front + gap[:, None] * second) + nobody[:, None] * beyond
-    return tf.math.divide_no_nan(objects, within), nobody, nobody * background
+    return objects, nobody, nobody * background
 
 
 def _odds(logits: tf.Tensor, measure: tf.Tensor, rest_logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -127,12 +127,14 @@ def generator(
         total([_block(3, 2 * width, width, side), _conv(1, width, width, side), Cost(0, width * side**2)]).times(nodes),
     ]
     fuser = [
-        total([_conv(1, width, _KEY_DIM, side), _conv(1, width, 1, side)]).times(nodes),
+        _conv(1, width, _KEY_DIM, side).times(nodes),
         _conv(1, width, _KEY_DIM, canvas),
-        total([_block(3, inputs, _MATTE_WIDTH, patch_size), _conv(3, _MATTE_WIDTH, 1, patch_size)]).times(nodes),
         # Background, its logit, two weights of the layout, two of what lies beyond mattes.
         Cost(width + (5 if bank.mattes else 3), nodes * (2 * (width + _KEY_DIM) * canvas**2 + maps * image_size**2)),
     ]
+    if not bank.mattes:
+        fine = [_block(3, inputs, _MATTE_WIDTH, patch_size), _conv(3, _MATTE_WIDTH, 1, patch_size)]
+        fuser.append(total([_conv(1, width, 1, side), *fine]).times(nodes))
     residual = [_residual(channels, canvas, config.normalization)] * config.residual_blocks
     trunk = [_block(3, width + 4, channels, canvas), *residual, _decoder(config, image_size)]
     return total([total(crops).times(nodes), *refiner * config.refiner_layers, *fuser, *trunk])

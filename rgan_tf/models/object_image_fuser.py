@@ -24,6 +24,8 @@ _INITIAL_BACKGROUND_LOGIT = -2.0
 _INITIAL_LAYOUT_WEIGHTS_OF_MATTES = [3.0, 0.0]
 _INITIAL_BACKGROUND_LOGIT_OF_MATTES = -16.0
 _INITIAL_BEYOND_WEIGHTS = [-6.0, 1.0]
+# Most by which keys and queries then change a logit: about what one object of e times another's size is behind it.
+_MOST = 3.0
 
 
 class ObjectImageFuser(tf.keras.layers.Layer):
@@ -36,9 +38,11 @@ class ObjectImageFuser(tf.keras.layers.Layer):
       - a prior on layout with learned weights that starts as "the smaller box lies in front, and fades at its border".
     A learned background competes as an object that covers everything, so pixels that no box covers stay well defined.
 
-    Patches that have mattes cover what those say instead of their boxes, and need no fading: its weight starts at 0.
-    What their colours continue to beyond the mattes (`ops.matte_fill`) competes as well, behind every matte and before
-    the background, those of much covered ground first: a sky goes on where a tree stood before it.
+    Patches that have mattes cover what those say instead of their boxes: no matte is made of them, and they need no
+    fading, whose weight starts at 0. Keys and queries decide between objects of about one size and no more: who covers
+    whom at an edge must not depend on how large maps have grown. What the objects' colours continue to beyond their
+    mattes (`ops.matte_fill`) competes as well, behind every matte and before the background, those of much covered
+    ground first: a sky goes on where a tree stood before it.
     """
 
     def __init__(
@@ -51,11 +55,12 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         self._canvas_size = config.canvas_size
         self.keys = tf.keras.layers.Conv2D(_KEY_DIM, 1, name="keys")
         self.query = tf.keras.layers.Conv2D(_KEY_DIM, 1, name="query")
-        self.coarse_matte = tf.keras.layers.Conv2D(1, 1, name="coarse_matte")
-        self.fine_matte = tf.keras.Sequential(
-            [ConvBlock(_MATTE_WIDTH, name="hidden"), tf.keras.layers.Conv2D(1, 3, padding="same", name="matte")],
-            name="fine_matte",
-        )
+        if not mattes:
+            self.coarse_matte = tf.keras.layers.Conv2D(1, 1, name="coarse_matte")
+            self.fine_matte = tf.keras.Sequential(
+                [ConvBlock(_MATTE_WIDTH, name="hidden"), tf.keras.layers.Conv2D(1, 3, padding="same", name="matte")],
+                name="fine_matte",
+            )
 
     def build(self, input_shape):
         """Makes the background, and the weights of the layout prior."""
@@ -97,18 +102,18 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         pasted, cells = paste(keyed, boxes, canvas_shape)
         pasted, keys = pasted[..., :-_KEY_DIM], pasted[..., -_KEY_DIM:]
         colours, within = paste(patches, boxes, image_shape)
-        matte, _ = paste(self._matte(maps, patches), boxes, image_shape)
-        logits = tf.cast(matte[..., 0], tf.float32) + self._layout_prior(boxes)
+        logits = self._layout_prior(boxes)
 
         if not self._mattes:
-            logits += self._affinity(keys, tf.reduce_sum(pasted, axis=1))
+            matte, _ = paste(self._matte(maps, patches), boxes, image_shape)
+            logits += tf.cast(matte[..., 0], tf.float32) + self._affinity(keys, tf.reduce_sum(pasted, axis=1))
             shares, background = share_boxes(logits, within, self.background_logit)
             nobody = background
         else:
             colours, pasted_whole = _undivided(colours, within), _undivided(pasted, cells)
             opacity = (tf.cast(colours[..., 3], tf.float32) + 1.0) / 2.0
             seen = tf.cast(self._pool(opacity * within), maps.dtype)[..., None] * pasted_whole
-            logits += self._affinity(keys, tf.reduce_sum(seen, axis=1))
+            logits += _MOST * tf.tanh(self._affinity(keys, tf.reduce_sum(seen, axis=1)) / _MOST)
             beyond_logits = self._beyond_prior(opacity, within)
             shares, nobody, background = share_mattes(logits, opacity, within, beyond_logits, self.background_logit)
             pasted = pasted_whole

@@ -162,12 +162,28 @@ def test_compiled_calls_give_the_eager_image(generator):
         np.testing.assert_allclose(compiled(one), image, atol=1e-5, err_msg=f"jit_compile={jit_compile}")
 
 
+def cut_out(scenes_in_batch):
+    """The same, of patches with mattes that have edges, holes and full parts."""
+    patches = scenes_in_batch["patches"]
+    alpha = np.random.default_rng(5).choice([-1.0, -0.2, 1.0], (*patches.shape[:-1], 1))
+    return {**scenes_in_batch, "patches": tf.concat([patches, tf.constant(alpha, patches.dtype)], axis=-1)}
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_compiled_equals_eager_with_mattes(jit_compile):
+    generator, one = Generator(small_config(), IMAGE_SIZE, mattes=True), cut_out(batch(*scenes(9)))
+    compiled = tf.function(lambda batch: generator(**batch), jit_compile=jit_compile)
+    np.testing.assert_allclose(generator(**one), compiled(one), atol=1e-5)
+
+
+@pytest.mark.parametrize("mattes", [False, True])
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_gives_float32_images_and_finite_gradients(policy):
+def test_mixed_precision_gives_float32_images_and_finite_gradients(policy, mattes):
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
-        generator = Generator(small_config(), IMAGE_SIZE)
+        generator = Generator(small_config(), IMAGE_SIZE, mattes)
         one = batch(*scenes(10))
+        one = cut_out(one) if mattes else one
         with tf.GradientTape() as tape:
             image = generator(**one)
             loss = tf.reduce_mean(tf.square(image))

@@ -1,6 +1,7 @@
 """The object-image fuser: a scene's objects on one canvas, by attention over each pixel's objects (section 3.4)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -26,6 +27,20 @@ _INITIAL_BACKGROUND_LOGIT_OF_MATTES = -16.0
 _INITIAL_BEYOND_WEIGHTS = [-6.0, 1.0]
 # Most by which keys and queries then change a logit: about what one object of e times another's size is behind it.
 _MOST = 3.0
+
+
+class _Pasted(NamedTuple):
+    """Objects pasted at their boxes, multiplied by the share that the box covers.
+
+    maps [B, N, c, c, C] and keys [B, N, c, c, K] on the canvas, cells [B, N, c, c] those shares; patches [B, N, H, W, C]
+    on the image, within [B, N, H, W] those shares.
+    """
+
+    maps: tf.Tensor
+    keys: tf.Tensor
+    cells: tf.Tensor
+    patches: tf.Tensor
+    within: tf.Tensor
 
 
 class ObjectImageFuser(tf.keras.layers.Layer):
@@ -97,33 +112,42 @@ class ObjectImageFuser(tf.keras.layers.Layer):
           collage: [B, H, W, 4], the fused patches and the share that is no object's.
         """
         boxes = tf.where(object_mask[..., None], boxes, 0.0)
-        image_shape, canvas_shape = [self._image_size] * 2, [self._canvas_size] * 2
-        keyed = tf.concat([maps, unfold(self.keys(fold(maps, 3)), maps.shape[1:2])], axis=-1)
-        pasted, cells = paste(keyed, boxes, canvas_shape)
-        pasted, keys = pasted[..., :-_KEY_DIM], pasted[..., -_KEY_DIM:]
-        colours, within = paste(patches, boxes, image_shape)
+        pasted = self._paste(maps, patches, boxes)
         logits = self._layout_prior(boxes)
-
-        if not self._mattes:
-            matte, _ = paste(self._matte(maps, patches), boxes, image_shape)
-            logits += tf.cast(matte[..., 0], tf.float32) + self._affinity(keys, tf.reduce_sum(pasted, axis=1))
-            shares, background = share_boxes(logits, within, self.background_logit)
-            nobody = background
+        if self._mattes:
+            pasted, shares, nobody, background = self._share_mattes(pasted, logits)
         else:
-            colours, pasted_whole = _undivided(colours, within), _undivided(pasted, cells)
-            opacity = (tf.cast(colours[..., 3], tf.float32) + 1.0) / 2.0
-            seen = tf.cast(self._pool(opacity * within), maps.dtype)[..., None] * pasted_whole
-            logits += _MOST * tf.tanh(self._affinity(keys, tf.reduce_sum(seen, axis=1)) / _MOST)
-            beyond_logits = self._beyond_prior(opacity, within)
-            shares, nobody, background = share_mattes(logits, opacity, within, beyond_logits, self.background_logit)
-            pasted = pasted_whole
-
-        colours = tf.reduce_sum(tf.cast(shares, patches.dtype)[..., None] * colours[..., :3], axis=1)
+            matte, _ = paste(self._matte(maps, patches), boxes, [self._image_size] * 2)
+            logits += tf.cast(matte[..., 0], tf.float32)
+            shares, background = self._share_boxes(pasted, logits)
+            nobody = background
+        colours = tf.reduce_sum(tf.cast(shares, patches.dtype)[..., None] * pasted.patches[..., :3], axis=1)
         collage = tf.concat([colours, tf.cast(nobody, patches.dtype)[..., None]], axis=-1)
         shares = tf.cast(self._pool(shares), maps.dtype)[..., None]
         background = tf.cast(self._pool(background[:, None]), maps.dtype)[:, 0, :, :, None]
-        canvas = tf.reduce_sum(shares * pasted, axis=1) + background * tf.cast(self.background, maps.dtype)
+        canvas = tf.reduce_sum(shares * pasted.maps, axis=1) + background * tf.cast(self.background, maps.dtype)
         return canvas, collage
+
+    def _paste(self, maps: tf.Tensor, patches: tf.Tensor, boxes: tf.Tensor) -> _Pasted:
+        keyed = tf.concat([maps, unfold(self.keys(fold(maps, 3)), maps.shape[1:2])], axis=-1)
+        keyed, cells = paste(keyed, boxes, [self._canvas_size] * 2)
+        patches, within = paste(patches, boxes, [self._image_size] * 2)
+        return _Pasted(keyed[..., :-_KEY_DIM], keyed[..., -_KEY_DIM:], cells, patches, within)
+
+    def _share_boxes(self, pasted: _Pasted, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Shares without the factor `within`, which pasted patches have, and the background's."""
+        logits += self._affinity(pasted.keys, tf.reduce_sum(pasted.maps, axis=1))
+        return share_boxes(logits, pasted.within, self.background_logit)
+
+    def _share_mattes(self, pasted: _Pasted, logits: tf.Tensor) -> tuple[_Pasted, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What is pasted without factors, whose shares are then whole; the shares, nobody's, and the background's."""
+        maps, patches = _undivided(pasted.maps, pasted.cells), _undivided(pasted.patches, pasted.within)
+        opacity = (tf.cast(patches[..., 3], tf.float32) + 1.0) / 2.0
+        seen = tf.cast(self._pool(opacity * pasted.within), maps.dtype)[..., None] * maps
+        logits += _MOST * tf.tanh(self._affinity(pasted.keys, tf.reduce_sum(seen, axis=1)) / _MOST)
+        beyond_logits = self._beyond_prior(opacity, pasted.within)
+        shares = share_mattes(logits, opacity, pasted.within, beyond_logits, self.background_logit)
+        return pasted._replace(maps=maps, patches=patches), *shares
 
     def _matte(self, maps: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
         coarse = _enlarge(unfold(self.coarse_matte(fold(maps, 3)), maps.shape[1:2]), patches.shape[2:4])

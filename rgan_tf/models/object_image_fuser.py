@@ -32,8 +32,8 @@ _MOST = 3.0
 class _Pasted(NamedTuple):
     """Objects pasted at their boxes, multiplied by the share that the box covers.
 
-    maps [B, N, c, c, C] and keys [B, N, c, c, K] on the canvas, cells [B, N, c, c] those shares; patches [B, N, H, W, C]
-    on the image, within [B, N, H, W] those shares.
+    maps [B, N, c, c, C] and keys [B, N, c, c, K] on the canvas, cells [B, N, c, c] those shares; patches [B, N, H, W,
+    C] on the image, within [B, N, H, W] those shares.
     """
 
     maps: tf.Tensor

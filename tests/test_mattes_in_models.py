@@ -171,6 +171,19 @@ def test_slopes_at_thin_edges_are_bounded():
     assert (np.max(largest[:-1], axis=0) < 4 * np.array(largest[-1])).all(), largest
 
 
+def test_canvas_and_collage_are_means_of_what_is_pasted():
+    fuser, alpha = make_fuser(True), np.ones((1, 2, 8, 8, 1))
+    alpha[0, 0], alpha[0, 1, :, :2] = 0.0, 0.0  # Nobody stands where the small box begins.
+    maps, patches, _, mask = fused_inputs(alpha)
+    patches = continue_colours(patches)
+    # It begins in the middle of a cell of two pixels, and touches the other one by hundredths of a percent and more.
+    for more in (0.0, 5e-5, 1e-4, 1e-3):
+        boxes = tf.constant([[[0.0, 0.0, 1.0, 1.0], [5 / 16 - more, 0.25, 0.75, 0.75]]])
+        canvas, collage = fuser(maps, patches, boxes, mask)
+        assert np.abs(canvas).max() <= np.abs(maps).max()
+        assert np.abs(collage[..., :3]).max() <= np.abs(patches[..., :3]).max()
+
+
 def test_d_obj_sees_mattes_where_there_are_any():
     settings = DiscriminatorsConfig(object_width=8, object_layers=2, object_crop_size=8)
     critic = ObjectDiscriminator(settings, 3)

@@ -10,7 +10,7 @@ from rgan_tf.models.discriminators import ObjectDiscriminator
 from rgan_tf.models.generator import Generator
 from rgan_tf.models.object_image_fuser import ObjectImageFuser
 from rgan_tf.ops.box_sampling import paste
-from rgan_tf.ops.matte_fill import continue_colours
+from rgan_tf.ops.matte_fill import continue_colours, fill_holes
 
 
 def make_fuser(with_mattes):
@@ -38,8 +38,11 @@ def test_full_mattes_fuse_as_boxes_do():
     plain.keys.set_weights([0.01 * weight for weight in plain.keys.get_weights()])
     for mine, theirs in zip((fuser.keys, fuser.query), (plain.keys, plain.query)):
         mine.set_weights(theirs.get_weights())
-    for name in ("background", "background_logit", "layout_weights"):
+    for name in ("background", "layout_weights"):
         getattr(fuser, name).assign(getattr(plain, name))
+    # Of boxes the background's share is black, of mattes what is around.
+    for each in (plain, fuser):
+        each.background_logit.assign(-30.0)
     maps, patches, boxes, mask = fused_inputs(np.ones((1, 2, 8, 8, 1)))
     for found, expected in zip(fuser(maps, patches, boxes, mask), plain(maps, patches[..., :3], boxes, mask)):
         np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -70,21 +73,44 @@ def test_where_nobody_stands_the_larger_ones_colours_go_on():
     np.testing.assert_allclose(collage[hole][..., 3], 1.0, atol=0.01)
     # The small one's colours go on there too, for a small share.
     assert np.abs(collage[hole][..., :3] - alone[:, 0][hole][..., :3]).max() < 0.25
-    # Where no box is there is the background alone.
+    # Where no box is the colours go on as well, and the canvas has the background.
     canvas, collage = fuser(maps, patches, boxes * 0.5, mask)
-    np.testing.assert_allclose(collage[0, 8:, 8:], np.broadcast_to([0.0, 0.0, 0.0, 1.0], (8, 8, 4)), atol=1e-6)
+    np.testing.assert_allclose(collage[0, 8:, 8:, 3], 1.0, atol=1e-6)
+    assert collage[0, :8, 8:, :3].numpy().std(axis=0).min() > 0.01
     np.testing.assert_allclose(canvas[0, 4:, 4:], np.broadcast_to(fuser.background, (4, 4, 4)), atol=1e-6)
+    _, empty = fuser(maps, patches, boxes, tf.zeros([1, 2], bool))
+    np.testing.assert_allclose(empty, np.broadcast_to([0.0, 0.0, 0.0, 1.0], (1, 16, 16, 4)), atol=1e-6)
+
+
+def brute_force_mean(colours, weights):
+    """The mean colour around each pixel by the formula, from all pixels."""
+    height, width = weights.shape
+    result = np.empty_like(colours)
+    for y, x in np.ndindex(height, width):
+        far = np.abs(np.arange(height) - y)[:, None] / height + np.abs(np.arange(width) - x) / width
+        near = weights * np.exp(-16 * far)
+        result[y, x] = np.einsum("ij,ijc->c", near, colours) / near.sum()
+    return result
+
+
+def test_holes_are_filled_by_the_formula():
+    random = np.random.default_rng(6)
+    patches, shares = random.uniform(-1, 1, (2, 3, 9, 11, 3)), random.dirichlet([0.3] * 4, (2, 9, 11))
+    shares[:, 3:6, 4:, :3], shares[:, 3:6, 4:, 3] = 0.0, 1.0
+    shares, nobody = np.moveaxis(shares[..., :3], -1, 1), shares[..., 3]
+    found = fill_holes(*(tf.constant(value, tf.float32) for value in (patches, shares, nobody)))
+    for one, patch, share, rest in zip(found, patches, shares, nobody):
+        weights = share * share.mean(axis=(1, 2), keepdims=True) ** 2
+        colours = np.einsum("nhw,nhwc->hwc", weights, patch) / np.maximum(weights.sum(axis=0), 1e-9)[..., None]
+        around = brute_force_mean(colours, weights.sum(axis=0))
+        np.testing.assert_allclose(one, np.einsum("nhw,nhwc->hwc", share, patch) + rest[..., None] * around, atol=1e-5)
 
 
 def brute_force_continuation(patch):
-    """Each pixel's colour by the formula, from all pixels of the patch."""
-    height, width, _ = patch.shape
-    opacity, result = (patch[..., 3] + 1) / 2, patch.copy()
-    for y, x in np.ndindex(height, width):
-        far = np.abs(np.arange(height) - y)[:, None] / height + np.abs(np.arange(width) - x) / width
-        weights = opacity * np.exp(-16 * far)
-        mean = np.einsum("ij,ijc->c", weights, patch[..., :3]) / weights.sum()
-        result[y, x, :3] = opacity[y, x] * patch[y, x, :3] + (1 - opacity[y, x]) * mean
+    """Each pixel's colour by the formula."""
+    opacity, result = (patch[..., 3:] + 1) / 2, patch.copy()
+    around = brute_force_mean(patch[..., :3], opacity[..., 0])
+    result[..., :3] = opacity * patch[..., :3] + (1 - opacity) * around
     return result
 
 

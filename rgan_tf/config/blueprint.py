@@ -24,7 +24,7 @@ from rgan_tf.config.fields import (
 _KEY_DIM, _MATTE_WIDTH = 16, 8
 # Maps at image size that the fuser makes of each object: colours, mattes, logits, prior, odds, weights.
 _FUSER_MAPS = 16
-# And of mattes: gaps, shares of the first, the second and of what lies beyond.
+# And of mattes: gaps, shares of the first and the second, what they weigh in holes.
 _MATTE_MAPS = 16
 
 
@@ -129,8 +129,8 @@ def generator(
     fuser = [
         _conv(1, width, _KEY_DIM, side).times(nodes),
         _conv(1, width, _KEY_DIM, canvas),
-        # Background, its logit, two weights of the layout, two of what lies beyond mattes.
-        Cost(width + (5 if bank.mattes else 3), nodes * (2 * (width + _KEY_DIM) * canvas**2 + maps * image_size**2)),
+        # Background, its logit, two weights of the layout.
+        Cost(width + 3, nodes * (2 * (width + _KEY_DIM) * canvas**2 + maps * image_size**2)),
     ]
     if not bank.mattes:
         fine = [_block(3, inputs, _MATTE_WIDTH, patch_size), _conv(3, _MATTE_WIDTH, 1, patch_size)]

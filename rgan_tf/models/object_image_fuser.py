@@ -8,6 +8,7 @@ import tensorflow as tf
 from rgan_tf.config import GeneratorConfig
 from rgan_tf.models.layers import ConvBlock, fold, unfold
 from rgan_tf.ops.box_sampling import box_area, log_centrality, paste
+from rgan_tf.ops.matte_fill import fill_holes
 from rgan_tf.ops.pixel_shares import share_boxes, share_mattes
 
 _KEY_DIM = 16
@@ -20,11 +21,9 @@ _MIN_COVERAGE = 1e-3
 # Where the layout prior starts: weights of smallness and centrality, and the background's logit.
 _INITIAL_LAYOUT_WEIGHTS = [3.0, 1.0]
 _INITIAL_BACKGROUND_LOGIT = -2.0
-# The same where patches have mattes; and of what lies beyond them, the logit of an object that fills the picture, and
-# the weight of the logarithm of how much it does.
+# The same where patches have mattes.
 _INITIAL_LAYOUT_WEIGHTS_OF_MATTES = [3.0, 0.0]
 _INITIAL_BACKGROUND_LOGIT_OF_MATTES = -16.0
-_INITIAL_BEYOND_WEIGHTS = [-6.0, 1.0]
 # Most by which keys and queries then change a logit: about what one object of e times another's size is behind it.
 _MOST = 3.0
 
@@ -55,9 +54,8 @@ class ObjectImageFuser(tf.keras.layers.Layer):
 
     Patches that have mattes cover what those say instead of their boxes: no matte is made of them, and they need no
     fading, whose weight starts at 0. Keys and queries decide between objects of about one size and no more: who covers
-    whom at an edge must not depend on how large maps have grown. What the objects' colours continue to beyond their
-    mattes (`ops.matte_fill`) competes as well, behind every matte and before the background, those of much covered
-    ground first: a sky goes on where a tree stood before it.
+    whom at an edge must not depend on how large maps have grown. In the collage the colours around go on where nobody
+    stands (`ops.matte_fill`), most of all those of large objects: a sky has no hole where a tree stood before it.
     """
 
     def __init__(
@@ -85,8 +83,6 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         self.background_logit = self._float32_weight("background_logit", [], background_logit)
         layout_weights = _INITIAL_LAYOUT_WEIGHTS_OF_MATTES if mattes else _INITIAL_LAYOUT_WEIGHTS
         self.layout_weights = self._float32_weight("layout_weights", [2], layout_weights)
-        if mattes:
-            self.beyond_weights = self._float32_weight("beyond_weights", [2], _INITIAL_BEYOND_WEIGHTS)
         super().build(input_shape)
 
     def _float32_weight(self, name: str, shape: list[int], value) -> tf.Variable:
@@ -115,17 +111,16 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         pasted = self._paste(maps, patches, boxes)
         logits = self._layout_prior(boxes)
         if self._mattes:
-            pasted, shares, nobody, background = self._share_mattes(pasted, logits)
+            pasted, shares, nobody = self._share_mattes(pasted, logits)
+            colours = tf.cast(fill_holes(pasted.patches[..., :3], shares, nobody), patches.dtype)
         else:
             matte, _ = paste(self._matte(maps, patches), boxes, [self._image_size] * 2)
-            logits += tf.cast(matte[..., 0], tf.float32)
-            shares, background = self._share_boxes(pasted, logits)
-            nobody = background
-        colours = tf.reduce_sum(tf.cast(shares, patches.dtype)[..., None] * pasted.patches[..., :3], axis=1)
+            shares, nobody = self._share_boxes(pasted, logits + tf.cast(matte[..., 0], tf.float32))
+            colours = tf.reduce_sum(tf.cast(shares, patches.dtype)[..., None] * pasted.patches, axis=1)
         collage = tf.concat([colours, tf.cast(nobody, patches.dtype)[..., None]], axis=-1)
         shares = tf.cast(self._pool(shares), maps.dtype)[..., None]
-        background = tf.cast(self._pool(background[:, None]), maps.dtype)[:, 0, :, :, None]
-        canvas = tf.reduce_sum(shares * pasted.maps, axis=1) + background * tf.cast(self.background, maps.dtype)
+        nobody = tf.cast(self._pool(nobody[:, None]), maps.dtype)[:, 0, :, :, None]
+        canvas = tf.reduce_sum(shares * pasted.maps, axis=1) + nobody * tf.cast(self.background, maps.dtype)
         return canvas, collage
 
     def _paste(self, maps: tf.Tensor, patches: tf.Tensor, boxes: tf.Tensor) -> _Pasted:
@@ -139,24 +134,18 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         logits += self._affinity(pasted.keys, tf.reduce_sum(pasted.maps, axis=1))
         return share_boxes(logits, pasted.within, self.background_logit)
 
-    def _share_mattes(self, pasted: _Pasted, logits: tf.Tensor) -> tuple[_Pasted, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """What is pasted without factors, whose shares are then whole; the shares, nobody's, and the background's."""
+    def _share_mattes(self, pasted: _Pasted, logits: tf.Tensor) -> tuple[_Pasted, tf.Tensor, tf.Tensor]:
+        """What is pasted without factors, whose shares are then whole; the shares, and nobody's."""
         maps, patches = _undivided(pasted.maps, pasted.cells), _undivided(pasted.patches, pasted.within)
         opacity = (tf.cast(patches[..., 3], tf.float32) + 1.0) / 2.0
         seen = tf.cast(self._pool(opacity * pasted.within), maps.dtype)[..., None] * maps
         logits += _MOST * tf.tanh(self._affinity(pasted.keys, tf.reduce_sum(seen, axis=1)) / _MOST)
-        beyond_logits = self._beyond_prior(opacity, pasted.within)
-        shares = share_mattes(logits, opacity, pasted.within, beyond_logits, self.background_logit)
+        shares = share_mattes(logits, opacity, pasted.within, self.background_logit)
         return pasted._replace(maps=maps, patches=patches), *shares
 
     def _matte(self, maps: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
         coarse = _enlarge(unfold(self.coarse_matte(fold(maps, 3)), maps.shape[1:2]), patches.shape[2:4])
         return coarse + unfold(self.fine_matte(fold(patches, 3)), patches.shape[1:2])
-
-    def _beyond_prior(self, opacity: tf.Tensor, within: tf.Tensor) -> tf.Tensor:
-        """Logits [B, N] of what lies beyond mattes, by the share of the picture that the objects cover."""
-        covered = tf.stop_gradient(tf.reduce_mean(opacity * within, axis=[2, 3]))
-        return self.beyond_weights[0] + self.beyond_weights[1] * tf.math.log(tf.maximum(covered, _MIN_AREA))
 
     def _layout_prior(self, boxes: tf.Tensor) -> tf.Tensor:
         # Gradients stop here: a box must not be paid for being in front by shrinking.

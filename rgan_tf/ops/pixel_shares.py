@@ -25,16 +25,16 @@ def share_boxes(logits: tf.Tensor, within: tf.Tensor, background_logit: tf.Tenso
         with it, and the background, is 1.
       background: [B, H, W].
     """
-    odds, background, _ = _odds(logits, within, background_logit)
+    odds, background = _odds(logits, within, background_logit)
     total = tf.reduce_sum(odds * within, axis=1) + background
     return odds / total[:, None], background / total
 
 
 def share_mattes(
-    logits: tf.Tensor, opacity: tf.Tensor, within: tf.Tensor, beyond_logits: tf.Tensor, background_logit: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What objects with mattes show of themselves: what a softmax puts in front, through its gaps what another one over
-    the others puts second, and through both what the objects' colours continue to beyond their mattes.
+    logits: tf.Tensor, opacity: tf.Tensor, within: tf.Tensor, background_logit: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What objects with mattes show of themselves: what a softmax puts in front, and through its gaps what another one
+    over the others puts second.
 
     Full mattes give `share_boxes`, but at borders, where a box that covers half a pixel covers half of what is behind.
     Of two objects that are far apart the shares are those of the over operator (Porter and Duff, SIGGRAPH 1984), so
@@ -45,25 +45,15 @@ def share_mattes(
       logits: float32 [B, N, H, W].
       opacity: float32 [B, N, H, W], how much of what is in the box is the object's.
       within: as of `share_boxes`.
-      beyond_logits: float32 [B, N], of what objects continue to; it competes with objects and background.
       background_logit: as of `share_boxes`.
 
     Returns:
-      objects: [B, N, H, W], what they continue to included; their sum, and the background, is 1.
-      nobody: [B, H, W], the share that no object covers: continued colours, and background.
-      background: [B, H, W], the background's share alone.
+      objects: [B, N, H, W]; their sum and `nobody` is 1.
+      nobody: [B, H, W], the share that no object covers.
     """
-    within = tf.where(within > _LEAST, within, 0.0)
-    alpha = opacity * within
+    alpha = opacity * tf.where(within > _LEAST, within, 0.0)
     present = tf.stop_gradient(tf.where(alpha > _LEAST, alpha, 0.0))
-    absent = tf.stop_gradient(tf.where((within > 0.0) & (1.0 - alpha > _LEAST), 1.0 - alpha, 0.0))
-
-    beyond_logits = tf.broadcast_to(beyond_logits[..., None, None], tf.shape(absent))
-    odds, ground, top = _odds(beyond_logits, absent, background_logit)
-    beyond, rest = absent * odds, tf.reduce_sum(absent * odds, axis=1) + ground
-    beyond, background = beyond / rest[:, None], ground / rest
-
-    odds, rest, _ = _odds(logits, present, tf.math.log(rest) + top)
+    odds, rest = _odds(logits, present, background_logit)
     rest = tf.maximum(rest, _LEAST**4)  # Against divisors that vanish.
     total = tf.reduce_sum(present * odds, axis=1) + rest
     front, nobody = present * odds / total[:, None], rest / total
@@ -72,14 +62,12 @@ def share_mattes(
     second = tf.math.divide_no_nan(others, (tf.reduce_sum(others, axis=1) + rest)[:, None])
     gap = 1.0 - nobody - tf.reduce_sum(alpha * front, axis=1)
     nobody += gap * (1.0 - tf.reduce_sum(alpha * second, axis=1))
-    objects = alpha * (front + gap[:, None] * second) + nobody[:, None] * beyond
-    return objects, nobody, nobody * background
+    return alpha * (front + gap[:, None] * second), nobody
 
 
-def _odds(logits: tf.Tensor, measure: tf.Tensor, rest_logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Exponentials of the logits [B, N, H, W] of what is there, and of the rest's, over that of the largest; and the
-    largest, a constant, on which no share depends.
-    """
+def _odds(logits: tf.Tensor, measure: tf.Tensor, rest_logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Exponentials of the logits [B, N, H, W] of what is there, and of the rest's, over that of the largest."""
     logits = tf.where(measure > 0.0, logits, _MASKED)
+    # A constant, on which no share depends.
     top = tf.stop_gradient(tf.maximum(tf.reduce_max(logits, axis=1), rest_logit))
-    return tf.exp(logits - top[:, None]), tf.exp(rest_logit - top), top
+    return tf.exp(logits - top[:, None]), tf.exp(rest_logit - top)

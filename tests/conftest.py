@@ -89,6 +89,22 @@ def tiny_workspace(tmp_path_factory):
     return Workspace(_made_once(tmp_path_factory, "tiny", make))
 
 
+# Patches that were cut out, of those that fill half of their box.
+MATTES = "data.mattes=true,patch_bank.mattes=true,patch_bank.min_coverage=0.5,training.steps=2"
+
+
+@pytest.fixture(scope="session")
+def matte_workspace(tmp_path_factory):
+    """As `tiny_workspace`, with patches that have mattes; tests must not write to it."""
+    from rgan_tf.training.stages import StageRunner
+    from rgan_tf.workspace import Workspace
+
+    def make(directory):
+        StageRunner(Workspace(directory), tiny_config(MATTES), tf.distribute.get_strategy()).run()
+
+    return Workspace(_made_once(tmp_path_factory, "mattes", make))
+
+
 @pytest.fixture(scope="session")
 def tiny_export(tiny_workspace, tmp_path_factory):
     """The folder of an exported model's versions, version 1 made from `tiny_workspace`; tests must not write to it."""

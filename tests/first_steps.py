@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import tensorflow as tf
-from conftest import REPOSITORY, tiny_config
+from conftest import MATTES, REPOSITORY, tiny_config
 from gpu_operations import complaints
 from shrunk_configs import shrunk
 
@@ -42,8 +42,8 @@ def train_steps(trainer, dataset, steps):
 
 
 def first_step(workspace, config):
-    """The terms of a first step on the tiny workspace's batches, and the step as one function."""
-    dataset = batches_of(workspace, tiny_config())
+    """The terms of a first step on a tiny workspace's batches, and the step as one function."""
+    dataset = batches_of(workspace, tiny_config(MATTES if config.patch_bank.mattes else ""))
     batch = next(iter(dataset))
     trainer = make_trainer(workspace, config, tf.distribute.get_strategy(), batch)
     train_steps(trainer, dataset, 1)

@@ -69,6 +69,7 @@ def _operations(path: pathlib.Path) -> str:
     tree = shrunk(path).as_dict()
     rooms = {name: tree[name] for name in ("graph_encoder", "cooccurrence", "retrieval", "generator")}
     rooms.update({name: tree[name] for name in ("discriminators", "losses")})
+    rooms["mattes"] = tree["patch_bank"]["mattes"]
     for name in ("graph_encoder", "cooccurrence"):
         rooms[name] = {**rooms[name], "training": rooms[name]["training"]["optimizer"]}
     rooms["training"] = tree["training"]["optimizer"]

@@ -1,9 +1,10 @@
 """The whole chain on patches with mattes: trained, drawn, scored, exported and taken down."""
 
+import shutil
+
 import numpy as np
 import pytest
-import tensorflow as tf
-from conftest import tiny_config
+from conftest import MATTES, tiny_config
 
 from export.saved_model import export
 from pipelines.patch_bank import removal, verification
@@ -13,18 +14,15 @@ from rgan_tf.evaluation.measurements import Setting
 from rgan_tf.fingerprints import stages_of
 from rgan_tf.scene_generator import load
 from rgan_tf.training import artifacts
-from rgan_tf.training.stages import StageRunner
 from rgan_tf.workspace import Workspace
 
 SCENE = {"objects": ["sky", "sea"], "relationships": [[0, "above", 1]]}
-OVERRIDES = "data.mattes=true,patch_bank.mattes=true,patch_bank.min_coverage=0.5,training.steps=2"
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    made = Workspace(tmp_path_factory.mktemp("mattes"))
-    StageRunner(made, tiny_config(OVERRIDES), tf.distribute.get_strategy()).run()
-    return made
+def workspace(matte_workspace, tmp_path_factory):
+    """A workspace with mattes that the tests of this file may write to."""
+    return Workspace(shutil.copytree(matte_workspace.root, tmp_path_factory.mktemp("mattes") / "w"))
 
 
 def test_it_is_made_of_what_covers_enough(workspace):
@@ -67,7 +65,7 @@ def test_it_is_scored(workspace):
     ],
 )
 def test_what_mattes_change_is_made_again(workspace, more, remade):
-    config = tiny_config(f"{OVERRIDES},{more}")
+    config = tiny_config(f"{MATTES},{more}")
     assert next(stage for stage in stages_of("retrievegan") if not workspace.is_current(stage, config)) == remade
 
 

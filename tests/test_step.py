@@ -39,14 +39,17 @@ def test_two_replicas_give_the_one_replica_update(tiny_workspace):
 
 
 @pytest.fixture(scope="module", params=distinct().items(), ids=lambda item: item[0])
-def shipped(request, tiny_workspace):
-    """A shipped configuration made tiny: its file; of its first step in float32 the terms, and what a GPU lacks."""
+def shipped(request):
+    """A shipped configuration made tiny: a workspace with its kind of patches, its file; of its first step in float32
+    the terms, and what a GPU lacks."""
     _, path = request.param
-    return path, *step_under(tiny_workspace, path)
+    has_mattes = shrunk(path).patch_bank.mattes
+    workspace = request.getfixturevalue("matte_workspace" if has_mattes else "tiny_workspace")
+    return workspace, path, *step_under(workspace, path)
 
 
 def test_every_configuration_runs_plainly_and_on_gpus(shipped):
-    _, terms, lacks = shipped
+    *_, terms, lacks = shipped
     assert all(np.isfinite(value) for value in terms.values())
     assert lacks == set()
 
@@ -67,9 +70,9 @@ MIXED, COMPILED = "runtime.mixed_precision=true", "runtime.xla=true"
     [{MIXED: 3e-2, COMPILED: 1e-3}, pytest.param({f"{COMPILED},{MIXED}": 3e-2}, marks=pytest.mark.slow)],
     ids=["either", "both"],
 )
-def test_every_configuration_runs_compiled_and_in_mixed_precision(tiny_workspace, shipped, tolerances):
-    path, plain, _ = shipped
-    for overrides, (terms, lacks) in steps_elsewhere(tiny_workspace, path, *tolerances).items():
+def test_every_configuration_runs_compiled_and_in_mixed_precision(shipped, tolerances):
+    workspace, path, plain, _ = shipped
+    for overrides, (terms, lacks) in steps_elsewhere(workspace, path, *tolerances).items():
         assert all(np.isfinite(value) for value in terms.values())
         assert lacks == []
         # Terms without a random draw; XLA draws other numbers.
@@ -107,7 +110,7 @@ def test_leaving_padding_out_changes_no_term_and_no_gradient(tiny_workspace):
 
 
 def test_terms_have_every_loss_raw_and_weighted(shipped):
-    path, terms, _ = shipped
+    _, path, terms, _ = shipped
     config = shrunk(path)
     assert {f"loss/{name}" for name in LOSS_TERMS} <= set(terms)
     for name in LOSS_TERMS:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from rgan_tf.config import ConfigError, GeneratorConfig
 from rgan_tf.models.generator import Generator
-from rgan_tf.models.layers import NORMALIZATIONS, ConvBlock, UpsamplingBlock, normalization
+from rgan_tf.models.layers import NORMALIZATIONS, ConvBlock, UpsamplingBlock, fold, normalization, unfold
 from rgan_tf.models.object_image_fuser import ObjectImageFuser
 
 IMAGE_SIZE, PATCH_SIZE, FEATURES = 16, 8, 5
@@ -202,6 +202,25 @@ def test_sizes_and_normalizations(kind, canvas_size, widths, crop_size):
     config = small_config(canvas_size=canvas_size, decoder_widths=widths, crop_size=crop_size, normalization=kind)
     image = Generator(config, IMAGE_SIZE)(**batch(*scenes(11)))
     assert image.shape == (2, IMAGE_SIZE, IMAGE_SIZE, 3) and np.all(np.isfinite(image))
+
+
+@pytest.mark.parametrize("blocks", [1, 8])
+def test_where_nothing_is_normalized_the_picture_begins_as_the_collage(blocks):
+    one = batch(*scenes(13))
+    tf.keras.utils.set_random_seed(0)
+    generator = Generator(small_config(normalization="none", residual_blocks=blocks), IMAGE_SIZE)
+    with tf.GradientTape() as tape:
+        image = generator(**one)
+        loss = tf.reduce_mean(tf.square(image - 0.5))
+    maps = unfold(generator.crop_encoder(fold(one["patches"], 3), fold(one["object_features"], 1)), [4])
+    for layer in generator.refiner:
+        maps = layer(
+            maps, *(one[name] for name in ("object_mask", "triples", "triple_mask", "predicate_features")), False
+        )
+    _, collage = generator.fuser(maps, one["patches"], one["boxes"], one["object_mask"])
+    # But for the range of tanh, which reaches no limit.
+    np.testing.assert_allclose(image, 0.98 * collage[..., :3], atol=1e-5)
+    assert tape.gradient(loss, generator.decoder.to_colours.kernel).numpy().any()
 
 
 def test_sizes_that_do_not_fit_are_named():

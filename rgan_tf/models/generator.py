@@ -126,7 +126,10 @@ class CascadedDecoder(tf.keras.layers.Layer):
             UpsamplingBlock(width, normalization_kind=config.normalization, name=f"refining_{i}")
             for i, width in enumerate(config.decoder_widths)
         ]
-        self.to_colours = tf.keras.layers.Conv2D(3, 3, padding="same", name="to_colours")
+        # Where nothing is normalized, what deep layers add at first would drive all colours into saturation: there the
+        # picture begins as the collage.
+        start = "zeros" if config.normalization == "none" else "glorot_uniform"
+        self.to_colours = tf.keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=start, name="to_colours")
 
     def call(self, canvas: tf.Tensor, collage: tf.Tensor) -> tf.Tensor:
         """[B, S, S, C], [B, H, W, 4] -> float32 image [B, H, W, 3] in [-1, 1]."""

@@ -3,7 +3,6 @@
 Layers are few as well as narrow, since XLA takes minutes to compile a deep step.
 """
 
-import json
 import pathlib
 
 from rgan_tf import config as config_lib
@@ -45,27 +44,30 @@ def shrunk(path: pathlib.Path, overrides: str = "") -> config_lib.ExperimentConf
 
 
 def distinct() -> dict[str, pathlib.Path]:
-    """One file for each set of operations among the shipped configurations, recipes aside."""
-    sharing = _by_operations(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "recipes")
-    return {f"{paths[0].stem} and {len(paths) - 1} more": paths[0] for paths in sharing.values()}
+    """Files among the shipped configurations, recipes aside, that have every operation of any of them."""
+    files = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "recipes")
+    return {"/".join(path.relative_to(CONFIGS).with_suffix("").parts): path for path in _with_new_operations(files)}
 
 
 def distinct_recipes() -> list[pathlib.Path]:
-    """The recipes of adversarial training whose operations no other configuration has; each changes one thing."""
-    others = {_operations(path) for path in distinct().values()}
-    sharing = _by_operations((CONFIGS / "ablations" / "recipes").glob("*.yaml"))
-    return [paths[0] for operations, paths in sharing.items() if operations not in others]
+    """Files among the recipes of adversarial training that have every operation which no other configuration has."""
+    others = list(distinct().values())
+    return _with_new_operations([*others, *sorted((CONFIGS / "ablations" / "recipes").glob("*.yaml"))])[len(others) :]
 
 
-def _by_operations(paths) -> dict[str, list[pathlib.Path]]:
-    sharing: dict[str, list[pathlib.Path]] = {}
-    for path in sorted(paths):
-        sharing.setdefault(_operations(path), []).append(path)
-    return sharing
+def _with_new_operations(files: list[pathlib.Path]) -> list[pathlib.Path]:
+    """Those of the files that have an operation which none before has."""
+    kept, seen = [], set()
+    for path in files:
+        operations = _operations(path)
+        if not operations <= seen:
+            kept.append(path)
+            seen |= operations
+    return kept
 
 
-def _operations(path: pathlib.Path) -> str:
-    """What tells the operations of a configuration from those of others."""
+def _operations(path: pathlib.Path) -> set[str]:
+    """The fields of a configuration, with their values, on which it depends what a step does."""
     tree = shrunk(path).as_dict()
     rooms = {name: tree[name] for name in ("graph_encoder", "cooccurrence", "retrieval", "generator")}
     rooms.update({name: tree[name] for name in ("discriminators", "losses")})
@@ -73,11 +75,14 @@ def _operations(path: pathlib.Path) -> str:
     for name in ("graph_encoder", "cooccurrence"):
         rooms[name] = {**rooms[name], "training": rooms[name]["training"]["optimizer"]}
     rooms["training"] = tree["training"]["optimizer"]
-    return json.dumps(_without_values(rooms))
+    return set(_fields(rooms, ""))
 
 
-def _without_values(tree):
-    if not isinstance(tree, dict):
-        return tree
-    kept = {key: _without_values(value) for key, value in tree.items() if key not in _VALUES}
-    return {key: value > 0 if key in _SWITCHES else value for key, value in kept.items()}
+def _fields(tree, place: str):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _fields(value, f"{place}.{key}")
+        elif key in _SWITCHES:
+            yield f"{place}.{key}: {value > 0}"
+        elif key not in _VALUES:
+            yield f"{place}.{key}: {value}"

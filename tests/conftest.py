@@ -77,16 +77,21 @@ def memory_given_back():
     ctypes.CDLL(None).malloc_trim(0)
 
 
-@pytest.fixture(scope="session")
-def tiny_workspace(tmp_path_factory):
-    """A workspace whose stages were all run with the tiny configuration; tests must not write to it."""
+def _workspace_of(tmp_path_factory, name, overrides=""):
+    """A workspace whose stages were all run with the tiny configuration."""
     from rgan_tf.training.stages import StageRunner
     from rgan_tf.workspace import Workspace
 
     def make(directory):
-        StageRunner(Workspace(directory), tiny_config(), tf.distribute.get_strategy()).run()
+        StageRunner(Workspace(directory), tiny_config(overrides), tf.distribute.get_strategy()).run()
 
-    return Workspace(_made_once(tmp_path_factory, "tiny", make))
+    return Workspace(_made_once(tmp_path_factory, name, make))
+
+
+@pytest.fixture(scope="session")
+def tiny_workspace(tmp_path_factory):
+    """A workspace whose stages were all run with the tiny configuration; tests must not write to it."""
+    return _workspace_of(tmp_path_factory, "tiny")
 
 
 # Patches that were cut out, of those that fill half of their box.
@@ -96,13 +101,7 @@ MATTES = "data.mattes=true,patch_bank.mattes=true,patch_bank.min_coverage=0.5,tr
 @pytest.fixture(scope="session")
 def matte_workspace(tmp_path_factory):
     """As `tiny_workspace`, with patches that have mattes; tests must not write to it."""
-    from rgan_tf.training.stages import StageRunner
-    from rgan_tf.workspace import Workspace
-
-    def make(directory):
-        StageRunner(Workspace(directory), tiny_config(MATTES), tf.distribute.get_strategy()).run()
-
-    return Workspace(_made_once(tmp_path_factory, "mattes", make))
+    return _workspace_of(tmp_path_factory, "mattes", MATTES)
 
 
 @pytest.fixture(scope="session")

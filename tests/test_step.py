@@ -1,10 +1,13 @@
 """One training step of the full model: two replicas, XLA, bfloat16, and what it reports."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import mirrored, tiny_config
-from first_steps import batches_of, make_trainer, step_under, steps_elsewhere, train_steps
+from first_steps import batches_of, first_step, make_trainer, step_under, steps_elsewhere, train_steps
 from shrunk_configs import distinct, distinct_recipes, shrunk
 
 from rgan_tf.config import LOSS_TERMS
@@ -79,6 +82,14 @@ def test_every_configuration_runs_compiled_and_in_mixed_precision(shipped, toler
         for name in ("recon_img", "p_img", "p_obj", "bbx", "d_ac_obj"):
             expected = pytest.approx(plain[f"loss/{name}"], rel=tolerances[overrides])
             assert terms[f"loss/{name}"] == expected, (overrides, name)
+
+
+def test_a_steps_graph_goes_with_its_trainer(tiny_workspace):
+    _, step = first_step(tiny_workspace, tiny_config())
+    graph = weakref.ref(step.graph)
+    del step
+    gc.collect()
+    assert graph() is None
 
 
 def gradients_of(workspace, config):

@@ -24,8 +24,9 @@ _INITIAL_BACKGROUND_LOGIT = -2.0
 # The same where patches have mattes.
 _INITIAL_LAYOUT_WEIGHTS_OF_MATTES = [3.0, 0.0]
 _INITIAL_BACKGROUND_LOGIT_OF_MATTES = -16.0
-# Most by which keys and queries then change a logit: about what one object of e times another's size is behind it.
-_MOST = 3.0
+# Most by which keys and queries then change a logit. Twice that, the most between two objects, is what an object of e
+# times another's size is behind it.
+_MOST = 1.5
 
 
 class _Pasted(NamedTuple):

@@ -95,6 +95,7 @@ class RetrievalLayer(tf.keras.Model):
         pinned: Optional[tf.Tensor] = None,
         noise_scale: float = 1.0,
         temperature: Optional[tf.Tensor] = None,
+        differentiable: bool = True,
     ) -> relaxed_subset.RetrievalResult:
         """Chooses a patch for every valid object.
 
@@ -108,6 +109,7 @@ class RetrievalLayer(tf.keras.Model):
             no other ones.
           noise_scale: factor of the Gumbel noise.
           temperature: scalar; None takes the schedule's.
+          differentiable: whether a gradient will be taken.
 
         Returns:
           A `RetrievalResult`.
@@ -131,6 +133,7 @@ class RetrievalLayer(tf.keras.Model):
             distance=config.distance,
             query_update=config.query_update,
             estimator=config.estimator,
+            differentiable=differentiable,
         )
 
     def choose(
@@ -140,7 +143,7 @@ class RetrievalLayer(tf.keras.Model):
         scene_seed: tf.Tensor,
         pinned: Optional[tf.Tensor] = None,
     ) -> relaxed_subset.RetrievalResult:
-        """As `call`, when a picture is generated: by the configured noise and temperature of inference.
+        """As `call`, when a picture is generated: with the noise and temperature of inference, for no gradient.
 
         Args:
           features: `[B, N, k, D]` float32, of the candidates under E_p.
@@ -157,6 +160,7 @@ class RetrievalLayer(tf.keras.Model):
             pinned=pinned,
             noise_scale=config.inference_noise,
             temperature=config.inference_temperature,
+            differentiable=False,
         )
 
     def ground_truth_logits(

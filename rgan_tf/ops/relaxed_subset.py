@@ -87,6 +87,7 @@ def retrieve(
     distance: str = "squared_euclidean",
     query_update: str = "running_average",
     estimator: str = "straight_through",
+    differentiable: bool = True,
 ) -> RetrievalResult:
     """Runs Algorithm 1 on a batch of scenes.
 
@@ -102,6 +103,7 @@ def retrieve(
       query_update: "running_average", q = (q + chosen) / 2 (line 13), or "mean_of_selected", the mean of all patches
         chosen so far, without the first query.
       estimator: one of `ESTIMATORS`, see the module.
+      differentiable: whether a gradient will be taken; if not, what bounds it is left out.
 
     Returns:
       A `RetrievalResult`.
@@ -113,6 +115,7 @@ def retrieve(
     _check_choice("query_update", query_update, QUERY_UPDATES)
     _check_choice("estimator", estimator, ESTIMATORS)
     one_hot = estimator != "relaxed"
+    bound_gradient = _bound_gradient if differentiable else tf.identity
     num_objects, num_candidates, depth = features.shape[1:]
     slots = num_objects * num_candidates
     features = tf.reshape(tf.cast(features, tf.float32), [-1, slots, depth])
@@ -140,12 +143,12 @@ def retrieve(
         soft, hard, sample = (tf.reshape(x, [-1, num_objects, num_candidates]) for x in (soft, hard, sample))
         step, taken = _penalty(soft, hard, one_hot)
         open_object = tf.logical_and(open_object, tf.logical_not(taken))
-        penalty = _bound_gradient(penalty + step)
+        penalty = bound_gradient(penalty + step)
         selection += sample
         soft_selection += soft
         chosen_sum += chosen
         moved = (query + chosen) / 2.0 if query_update == "running_average" else chosen_sum / (number + 1.0)
-        query = _bound_gradient(tf.where(active > 0.0, moved, query))
+        query = bound_gradient(tf.where(active > 0.0, moved, query))
 
     best = tf.argmax(tf.where(candidate_mask, selection, -1.0), axis=-1, output_type=tf.int32)
     return RetrievalResult(selection, soft_selection, tf.where(valid_object, best, -1), query)
@@ -176,9 +179,17 @@ def _straight_through(hard, soft):
     return tf.stop_gradient(hard) + (soft - tf.stop_gradient(soft))
 
 
-@tf.custom_gradient
 def _bound_gradient(values):
     """The identity, whose gradient is cut elementwise at `_GRADIENT_BOUND`."""
+    bounded = _bounded(values)
+    bounded.set_shape(values.shape)
+    return bounded
+
+
+# A function of its own: TensorFlow keeps the graph that a custom gradient is traced in as long as the process lives.
+@tf.function(input_signature=[tf.TensorSpec(None, tf.float32)], autograph=False)
+@tf.custom_gradient
+def _bounded(values):
     return tf.identity(values), lambda upstream: tf.clip_by_value(upstream, -_GRADIENT_BOUND, _GRADIENT_BOUND)
 
 

@@ -164,8 +164,9 @@ class StageTrainer(orbit.StandardTrainer, abc.ABC):
         context = tf.distribute.get_replica_context()
         for name, group in self.optimized.items():
             # The vocabularies are small: embeddings' sparse gradients are as well dense.
-            mean = [tf.convert_to_tensor(g) / context.num_replicas_in_sync for g in gradients[name]]
-            summed = context.all_reduce(tf.distribute.ReduceOp.SUM, mean)
+            summed = [tf.convert_to_tensor(g) / context.num_replicas_in_sync for g in gradients[name]]
+            if context.num_replicas_in_sync > 1:  # For one, TensorFlow would keep the step's graph for good.
+                summed = context.all_reduce(tf.distribute.ReduceOp.SUM, summed)
             norm = tf.linalg.global_norm(summed)
             if group.config.clip_norm > 0:
                 summed, _ = tf.clip_by_global_norm(summed, group.config.clip_norm, use_norm=norm)

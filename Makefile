@@ -46,13 +46,8 @@ $(EXPORTED): $(DEMO)/retrievegan/checkpoint
 $(DEMO)/retrievegan/checkpoint: | $(INSTALLED)
 	$(BIN)/python -m rgan_tf.train --config_file=configs/demo.yaml --workspace=$(DEMO)
 
-# In four runs, since TensorFlow gives back little of what a process took: in one, two processes came to 22 GB. They share
-# what tests only read, workspaces and exports among it.
 test: lint
-	@fixtures=$$(mktemp -d); trap 'rm -rf "$$fixtures"' EXIT; \
-	for names in '[a-c]' '[d-m]' '[n-r]' '[s-z]'; do \
-		TEST_FIXTURES="$$fixtures" $(BIN)/python -m pytest -q tests/test_$$names*.py || exit 1; \
-	done
+	$(BIN)/python -m pytest -q
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -18,13 +18,14 @@ MAX_SCENES = 64
 def check_shapes(inputs: dict[str, tf.Tensor], sizes: dict[str, Sequence[int]]) -> dict[str, tf.Tensor]:
     """Refuses inputs of other shapes than [batch, *size], of different batches, or of too many scenes.
 
-    A server feeds what it gets, whatever the signature says, and the graph would trust the signature: so the true shape
-    is read behind an operation that forgets the static one.
+    A server feeds what it gets, whatever the signature says, and the graph would trust the signature; Python's call of
+    a function would fail at the shape that it knows, in words of its own. So all is read behind an operation that
+    forgets the static shape.
     """
+    inputs = {name: tf.raw_ops.PlaceholderWithDefault(input=inputs[name], shape=tf.TensorShape(None)) for name in sizes}
     wrong, found, batches = [], [], []
     for name, size in sizes.items():
-        forgotten = tf.raw_ops.PlaceholderWithDefault(input=inputs[name], shape=tf.TensorShape(None))
-        shape = tf.shape(forgotten)
+        shape = tf.shape(inputs[name])
         expected = tf.constant(list(size), tf.int32)
         rank = len(size) + 1
         wrong.append(
@@ -60,22 +61,24 @@ def check_shapes(inputs: dict[str, tf.Tensor], sizes: dict[str, Sequence[int]]) 
         ),
     ]
     table = refusals.sentences(faults, lambda rows: tf.fill(tf.shape(rows), ""))
-    known = refusals.gated(refusals.refuse(table), {name: inputs[name] for name in sizes})
+    known = refusals.gated(refusals.refuse(table), inputs)
     return {name: tf.ensure_shape(value, [None, *sizes[name]]) for name, value in known.items()}
 
 
 def pad_inputs(inputs: dict[str, tf.Tensor], sizes: dict[str, Sequence[int]]) -> dict[str, tf.Tensor]:
-    """Fills inputs up to [batch, *size] with what stands for none; longer ones are left for `check_shapes`."""
+    """Fills inputs up to [batch, *size] with what stands for none.
+
+    Longer ones stay as they are, though their static shape says otherwise; `check_shapes` refuses them.
+    """
     padded = {}
     for name, size in sizes.items():
         value = inputs[name]
         missing = tf.maximum(tf.constant([0, *size]) - tf.shape(value), 0) if size else None
         fill = "" if value.dtype == tf.string else tf.constant(-1, value.dtype)
-        padded[name] = (
-            value
-            if missing is None
-            else tf.pad(value, tf.stack([tf.zeros_like(missing), missing], axis=1), constant_values=fill)
-        )
+        if missing is not None:
+            value = tf.pad(value, tf.stack([tf.zeros_like(missing), missing], axis=1), constant_values=fill)
+            value.set_shape([None, *size])
+        padded[name] = value
     return padded
 
 

@@ -116,6 +116,10 @@ class SceneService:
         """Inputs of any number of objects and triples, padded to the model's."""
         return request_checks.pad_inputs(inputs, {name: self._sizes[name] for name in inputs})
 
+    def open_boxes(self, object_names: tf.Tensor) -> tf.Tensor:
+        """Boxes [B, N, 4] that are all left open, for scenes whose objects' names are given."""
+        return tf.fill([tf.shape(object_names)[0], *self._sizes["boxes"]], -1.0)
+
     def specs(self, names: Sequence[str], static: bool) -> dict[str, tf.TensorSpec]:
         """Specifications of inputs: with the model's sizes, or of any number of objects and triples."""
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from export.scene_service import SYNTHESIZE, SceneService, traced
-from rgan_tf import scene_requests
-from rgan_tf.scene_requests import RETRIEVE, RETRIEVE_WITH_PATCHES
+from rgan_tf.scene_requests import GENERATE, RETRIEVE, RETRIEVE_WITH_PATCHES, WITH_LAYOUT, WITH_PATCHES
 
 
 def build(service: SceneService, kept: Sequence) -> tuple[tf.Module, dict]:
@@ -28,34 +27,37 @@ def build(service: SceneService, kept: Sequence) -> tuple[tf.Module, dict]:
         answer = answers.get(signature, service.generate)
         function = traced(lambda answer=answer, **inputs: answer(inputs))
         signatures[signature] = function.get_concrete_function(**service.specs(names, static=True))
-    _add_callables(module, service)
+    _add_callables(module, service, signatures)
     return module, signatures
 
 
-def _add_callables(module: tf.Module, service: SceneService) -> None:
-    """Functions by argument, each traced for the arguments that may be left out."""
+def _add_callables(module: tf.Module, service: SceneService, signatures: dict) -> None:
+    """Functions by argument around the signatures, each traced for the arguments that may be left out."""
 
-    def padded(**inputs):
-        return service.pad({name: value for name, value in inputs.items() if value is not None})
+    def answer(signature, **inputs):
+        return signatures[signature](**service.pad({name: inputs[name] for name in service.inputs[signature]}))
 
     @traced
     def generate(object_names, subjects, predicates, objects_of, seed, boxes=None, patch_ids=None):
         graph = {"object_names": object_names, "subjects": subjects, "predicates": predicates, "objects_of": objects_of}
-        return service.generate(padded(**graph, seed=seed, boxes=boxes, patch_ids=patch_ids))
+        if patch_ids is None:
+            return answer(GENERATE if boxes is None else WITH_LAYOUT, **graph, seed=seed, boxes=boxes)
+        boxes = service.open_boxes(object_names) if boxes is None else boxes
+        return answer(WITH_PATCHES, **graph, seed=seed, boxes=boxes, patch_ids=patch_ids)
 
     @traced
     def retrieve(object_names, subjects, predicates, objects_of, seed, patch_ids=None):
         graph = {"object_names": object_names, "subjects": subjects, "predicates": predicates, "objects_of": objects_of}
-        return service.retrieve(padded(**graph, seed=seed, patch_ids=patch_ids))
+        return answer(RETRIEVE if patch_ids is None else RETRIEVE_WITH_PATCHES, **graph, seed=seed, patch_ids=patch_ids)
 
     @traced
     def synthesize(object_names, boxes, patch_ids):
-        return service.synthesize(padded(object_names=object_names, boxes=boxes, patch_ids=patch_ids))
+        return answer(SYNTHESIZE, object_names=object_names, boxes=boxes, patch_ids=patch_ids)
 
     asked = service.inputs[RETRIEVE]
     for fixed in ((), ("boxes",), ("patch_ids",), ("boxes", "patch_ids")):
         specs = service.specs([*asked, *fixed], static=False)
-        generate.get_concrete_function(*(specs.get(n) for n in service.inputs[scene_requests.WITH_PATCHES]))
+        generate.get_concrete_function(*(specs.get(n) for n in service.inputs[WITH_PATCHES]))
     for fixed in ((), ("patch_ids",)):
         retrieve.get_concrete_function(**service.specs([*asked, *fixed], static=False))
     synthesize.get_concrete_function(**service.specs(service.inputs[SYNTHESIZE], static=False))

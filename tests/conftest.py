@@ -31,8 +31,9 @@ _FIRST = (
     "test_comparison.py",
     "test_workers.py",
     "test_learning.py",
-    "test_training.py",
     "test_step.py",
+    "test_training.py",
+    "test_refresh.py",
     "test_benchmark.py",
 )
 
@@ -123,7 +124,7 @@ def scene_export(tiny_workspace, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def loaded_export(tiny_export):
-    """Version 1 of `tiny_export`, loaded; TensorFlow never gives the memory of a loaded model back."""
+    """Version 1 of `tiny_export`, loaded."""
     return tf.saved_model.load(str(tiny_export / "1"))
 
 

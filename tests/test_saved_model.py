@@ -226,6 +226,13 @@ def test_callables_take_scenes_of_any_size(loaded_export):
     fixed = {"boxes": answer["boxes"][:, :3], "patch_ids": answer["patch_ids"][:, :3]}
     again = loaded_export.generate(names, subjects, predicates, targets, np.array([5], np.int64), **fixed)
     assert np.abs(again["image"].numpy().astype(int) - expected["image"].numpy()).max() <= 1
+    pinned = {"patch_ids": fixed["patch_ids"]}
+    again = loaded_export.generate(names, subjects, predicates, targets, np.array([5], np.int64), **pinned)
+    np.testing.assert_array_equal(again["patch_ids"], expected["patch_ids"])
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"patch_ids has the shape \[1, 5\]; it must be \[batch, 4\]"
+    ):
+        loaded_export.synthesize(names, fixed["boxes"], np.zeros([1, 5], np.int64))
     assert loaded_export.synthesize(names, **fixed)["image"].shape == expected["image"].shape
     retrieved = loaded_export.retrieve(names, subjects, predicates, targets, tf.constant([3], tf.int64))
     assert retrieved["scores"].shape == [1, 4, 6]

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import weakref
 
 import tensorflow as tf
 from conftest import MATTES, REPOSITORY, tiny_config
@@ -52,14 +53,15 @@ def first_step(workspace, config):
 
 
 def step_under(workspace, path, overrides=""):
-    """Of a shipped configuration made tiny, the first step's terms, and what a GPU would lack for it."""
+    """Of a shipped configuration made tiny, the first step's terms, what a GPU would lack for it, and a weak reference
+    to its graph."""
     config = shrunk(path, overrides)
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16" if config.runtime.mixed_precision else "float32")
     try:
         terms, step = first_step(workspace, config)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    return terms, complaints(step)
+    return terms, complaints(step), weakref.ref(step.graph)
 
 
 def steps_elsewhere(workspace, path, *overrides):
@@ -74,5 +76,5 @@ def steps_elsewhere(workspace, path, *overrides):
 
 if __name__ == "__main__":
     for given in sys.argv[3:]:
-        found, lacks = step_under(Workspace(sys.argv[1]), pathlib.Path(sys.argv[2]), given)
+        found, lacks, _ = step_under(Workspace(sys.argv[1]), pathlib.Path(sys.argv[2]), given)
         print(json.dumps([found, sorted(lacks)]), flush=True)

@@ -1,13 +1,12 @@
 """One training step of the full model: two replicas, XLA, bfloat16, and what it reports."""
 
 import gc
-import weakref
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import mirrored, tiny_config
-from first_steps import batches_of, first_step, make_trainer, step_under, steps_elsewhere, train_steps
+from first_steps import batches_of, make_trainer, step_under, steps_elsewhere, train_steps
 from shrunk_configs import distinct, distinct_recipes, shrunk
 
 from rgan_tf.config import LOSS_TERMS
@@ -44,7 +43,7 @@ def test_two_replicas_give_the_one_replica_update(tiny_workspace):
 @pytest.fixture(scope="module", params=distinct().items(), ids=lambda item: item[0])
 def shipped(request):
     """A shipped configuration made tiny: a workspace with its kind of patches, its file; of its first step in float32
-    the terms, and what a GPU lacks."""
+    the terms, what a GPU lacks, and a weak reference to the graph."""
     _, path = request.param
     has_mattes = shrunk(path).patch_bank.mattes
     workspace = request.getfixturevalue("matte_workspace" if has_mattes else "tiny_workspace")
@@ -52,15 +51,17 @@ def shipped(request):
 
 
 def test_every_configuration_runs_plainly_and_on_gpus(shipped):
-    *_, terms, lacks = shipped
+    *_, terms, lacks, graph = shipped
     assert all(np.isfinite(value) for value in terms.values())
     assert lacks == set()
+    gc.collect()
+    assert graph() is None, "it goes with its trainer"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", distinct_recipes(), ids=lambda path: path.stem)
 def test_every_recipe_runs_plainly_and_on_gpus(tiny_workspace, path):
-    terms, lacks = step_under(tiny_workspace, path)
+    terms, lacks, _ = step_under(tiny_workspace, path)
     assert all(np.isfinite(value) for value in terms.values())
     assert lacks == set()
 
@@ -74,7 +75,7 @@ MIXED, COMPILED = "runtime.mixed_precision=true", "runtime.xla=true"
     ids=["either", "both"],
 )
 def test_every_configuration_runs_compiled_and_in_mixed_precision(shipped, tolerances):
-    workspace, path, plain, _ = shipped
+    workspace, path, plain, *_ = shipped
     for overrides, (terms, lacks) in steps_elsewhere(workspace, path, *tolerances).items():
         assert all(np.isfinite(value) for value in terms.values())
         assert lacks == []
@@ -82,14 +83,6 @@ def test_every_configuration_runs_compiled_and_in_mixed_precision(shipped, toler
         for name in ("recon_img", "p_img", "p_obj", "bbx", "d_ac_obj"):
             expected = pytest.approx(plain[f"loss/{name}"], rel=tolerances[overrides])
             assert terms[f"loss/{name}"] == expected, (overrides, name)
-
-
-def test_a_steps_graph_goes_with_its_trainer(tiny_workspace):
-    _, step = first_step(tiny_workspace, tiny_config())
-    graph = weakref.ref(step.graph)
-    del step
-    gc.collect()
-    assert graph() is None
 
 
 def gradients_of(workspace, config):
@@ -121,7 +114,7 @@ def test_leaving_padding_out_changes_no_term_and_no_gradient(tiny_workspace):
 
 
 def test_terms_have_every_loss_raw_and_weighted(shipped):
-    _, path, terms, _ = shipped
+    _, path, terms, *_ = shipped
     config = shrunk(path)
     assert {f"loss/{name}" for name in LOSS_TERMS} <= set(terms)
     for name in LOSS_TERMS:

@@ -1,8 +1,5 @@
 """Algorithm 1 against a NumPy reference, its invariants, its numerics and its gradients."""
 
-import gc
-import weakref
-
 import hypothesis
 import numpy as np
 import pytest
@@ -303,24 +300,6 @@ def test_what_no_gradient_is_taken_of_is_the_same(estimator):
     problem = draw(np.random.default_rng(3))
     for a, b in zip(run(*problem, estimator=estimator), run(*problem, estimator=estimator, differentiable=False)):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize("differentiable", [True, False])
-def test_a_graph_is_given_back(differentiable):
-    inputs = [tf.constant(x) for x in draw(np.random.default_rng(4))]
-
-    @tf.function(autograph=False)
-    def step(features):
-        with tf.GradientTape() as tape:
-            tape.watch(features)
-            result = relaxed_subset.retrieve(features, *inputs[1:], 0.5, differentiable=differentiable)
-        return tape.gradient(result.selection, features)
-
-    graph = weakref.ref(step.get_concrete_function(inputs[0]).graph)
-    assert graph() is not None
-    del step
-    gc.collect()
-    assert graph() is None
 
 
 @pytest.mark.parametrize("distance", relaxed_subset.DISTANCES)

@@ -1,11 +1,9 @@
 """The exported SavedModel: it equals the live model, needs nothing of ours, and refuses what makes no sense."""
 
-import gc
 import pathlib
 import shutil
 import subprocess
 import sys
-import weakref
 
 import numpy as np
 import pytest
@@ -59,15 +57,6 @@ def live(tiny_workspace):
 @pytest.fixture(scope="module")
 def exported(tiny_export):
     return rgan_tf.load(tiny_export)
-
-
-def test_a_loaded_model_goes_when_nobody_holds_it(tiny_export):
-    loaded = tf.saved_model.load(str(tiny_export / "1"))
-    graph = weakref.ref(loaded.signatures["serving_default"].graph)
-    assert graph() is not None
-    del loaded
-    gc.collect()
-    assert graph() is None
 
 
 def fixed_by(drawn, scenes):

@@ -61,6 +61,22 @@ def test_a_hole_shows_what_lies_behind():
     assert np.abs(canvas - canvas_behind).max() > 1e-3
 
 
+def test_keys_put_nothing_behind_what_is_much_larger():
+    fuser = make_fuser(True)
+    maps, patches, boxes, mask = fused_inputs(np.ones((1, 2, 8, 8, 1)))
+    colours = tf.constant([-1.0, 1.0])[None, :, None, None, None] * tf.ones_like(patches[..., :3])
+    patches = tf.concat([colours, patches[..., 3:]], axis=-1)
+    kernel, bias = fuser.keys.get_weights()
+    shares = []
+    for scale in (-1e4, 1e4):
+        fuser.keys.set_weights([scale * kernel, bias])
+        _, collage = fuser(maps, patches, boxes, mask)
+        shares.append((collage[0, 6:10, 6:10, 0] + 1.0) / 2.0)
+    # The small one has a quarter of the other's size, which stands for 3 log 4; keys for at most 3.
+    least = 1.0 / (1.0 + np.exp(3.0 - 3.0 * np.log(4.0)))
+    assert least - 1e-3 < np.min(shares) < least + 0.1
+
+
 def test_where_nobody_stands_the_larger_ones_colours_go_on():
     fuser, alpha = make_fuser(True), np.ones((1, 2, 8, 8, 1))
     alpha[0, 0, 2:6, 2:6] = 0.0  # A hole in the large one, larger than the small one, which has its right half alone.

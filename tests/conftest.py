@@ -8,7 +8,10 @@ import os
 import pathlib
 import shutil
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Before TensorFlow, as every command does: it computes alike here and there.
+from rgan_tf import commands  # noqa: F401
+
+# isort: split
 
 import pytest
 import tensorflow as tf

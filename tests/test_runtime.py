@@ -1,5 +1,8 @@
 """How a process is set up: logical CPUs, workers by flag, and a workspace of several workers that is used alone."""
 
+import os
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -27,6 +30,21 @@ def test_logical_cpus_are_mirrored_over(monkeypatch):
     monkeypatch.setenv(runtime.LOGICAL_CPUS, "2")
     assert runtime.prepare(tiny_config("runtime.distribution_strategy=mirrored").runtime).num_replicas_in_sync == 2
     assert runtime.prepare(tiny_config("runtime.distribution_strategy=one_device").runtime).num_replicas_in_sync == 1
+
+
+@pytest.mark.parametrize("asked", ["0", None])
+def test_commands_convolve_by_onednn_on_any_cpu_unless_told_not_to(asked):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment.update({"TF_ENABLE_ONEDNN_OPTS": asked} if asked else {})
+    lines = (
+        "from rgan_tf import train",
+        "from tensorflow.python.util import _pywrap_util_port as port",
+        "print(port.IsMklEnabled())",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(asked != "0")
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "two", "65", "", "1.5", "²"])

@@ -122,7 +122,7 @@ def make_shared(runs: list[Run], root) -> None:
         for stage in stages_of(run.workspace.model)[:-1]:
             _link(run.workspace.root / stage, shared.workspace.root / stage)
         for name in _SHARED_MEASURES:
-            target = root / "shared" / "evaluation" / name
+            target = made[shared.prints["dataset"]].parent / "evaluation" / name
             target.mkdir(parents=True, exist_ok=True)
             _link(run.workspace.root / "evaluation" / name, target)
 

@@ -102,6 +102,17 @@ def test_rows_share_what_they_agree_in(configs, tmp_path, monkeypatch):
         assert measured == (tmp_path / "work" / "shared" / "evaluation" / "in_domain").resolve()
 
 
+def test_rows_of_other_data_are_measured_by_networks_of_their_own(configs, tmp_path, monkeypatch):
+    with open(configs / "both.yaml", "a") as file:
+        file.write("data: {mattes: true}\n")
+    runs = experiment.plan(configs, tmp_path / "work", 1, first=ablation.ROWS)
+    recorded(monkeypatch, runs)
+    experiment.make_shared(runs, tmp_path / "work")
+    for run, place in zip(runs, ("shared", "shared-both")):
+        measured = (run.workspace.root / "evaluation" / "in_domain").resolve()
+        assert measured == (tmp_path / "work" / place / "evaluation" / "in_domain").resolve()
+
+
 def test_what_is_done_is_not_done_again(configs, tmp_path, monkeypatch):
     runs = experiment.plan(configs, tmp_path / "work", 2, first=ablation.ROWS)
     called = recorded(monkeypatch, runs)

@@ -16,7 +16,7 @@ from conftest import BASELINES, REPOSITORY
 
 from rgan_tf.training import checkpoints
 
-PATIENCE = 200
+PATIENCE = 400
 
 
 class Training(NamedTuple):
@@ -128,8 +128,8 @@ def test_a_killed_worker_ends_the_other_and_both_resume_to_the_same_numbers(
     alone = tiny_workspace.root if training == RETRIEVEGAN else baseline_root(training.model)
     one = values(alone / training.model, 2)
     for name, value in values(chief, 2).items():
-        # Rounding, which Adam makes as large as the rate, 1e-3, for gradients that vanish but for it.
-        np.testing.assert_allclose(value, one[name], atol=5e-5, err_msg=name)
+        # Before a normalization a bias has no gradient but rounding, of which Adam makes steps of the rate, 1e-3.
+        np.testing.assert_allclose(value, one[name], atol=2e-3 if "/conv/bias/" in name else 5e-5, err_msg=name)
     with Workers(killed, training) as workers:
         workers.wait_for((killed / training.model / "checkpoint-4.index").exists)
         workers.processes[1].send_signal(signal.SIGKILL)

@@ -128,8 +128,11 @@ def test_a_killed_worker_ends_the_other_and_both_resume_to_the_same_numbers(
     alone = tiny_workspace.root if training == RETRIEVEGAN else baseline_root(training.model)
     one = values(alone / training.model, 2)
     for name, value in values(chief, 2).items():
-        # Before a normalization a bias has no gradient but rounding, of which Adam makes steps of the rate, 1e-3.
-        np.testing.assert_allclose(value, one[name], atol=2e-3 if "/conv/bias/" in name else 5e-5, err_msg=name)
+        # Before a normalization a bias has no gradient but rounding, of which Adam makes two steps of the rate, 1e-3;
+        # its moments, which have names of their own, are held to the same as everything.
+        layer, is_bias, _ = name.partition("/conv/bias/")
+        idle = is_bias and any(other.startswith(f"{layer}/norm/") for other in one)
+        np.testing.assert_allclose(value, one[name], atol=2e-3 if idle else 5e-5, err_msg=name)
     with Workers(killed, training) as workers:
         workers.wait_for((killed / training.model / "checkpoint-4.index").exists)
         workers.processes[1].send_signal(signal.SIGKILL)

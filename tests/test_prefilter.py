@@ -213,11 +213,35 @@ def test_too_low_a_recall_is_an_error_with_its_mend(monkeypatch):
     assert found.searches[0].recall < 0.99
     with pytest.raises(RecallError) as caught:
         find_candidates(*arguments, SearchSettings(), names=("__image__", "tree"), progress=False)
+    shown = int(1000 * found.searches[0].recall) / 1000
     assert str(caught.value) == (
-        f"Of the 20 nearest patches ScaNN finds {found.searches[0].recall:.3f} in category 'tree' (3000 patches, 256 "
-        "queries), and candidates.min_recall is 0.99; lower it, or search this category exhaustively with "
+        f"Of the 20 nearest patches ScaNN finds {shown:.3f} in category 'tree' (3000 patches, 256 queries), "
+        "and candidates.min_recall is 0.99; lower it, or search this category exhaustively with "
         "candidates.brute_force_below above 3000."
     )
+
+
+@pytest.mark.parametrize("backend", ["scann", "faiss"])
+def test_queries_that_are_harder_than_the_patches_get_a_dearer_search(backend, monkeypatch):
+    rng = np.random.default_rng(23)
+    bank, queries = large_bank(rng), rng.normal(size=(300, 16)).astype(np.float32) * 10
+    arguments = (bank, queries, [1] * 300, [-1] * 300, 20)
+    measured, improve = [], planned_search.PlannedSearch.improve
+
+    def recorded(self, *given):
+        measured.append((self.plan, recall_of(bank.graph_feature, given[0], self.search(given[0], 20), exact)))
+        return improve(self, *given)
+
+    exact = nearest_of_sample(bank.graph_feature, queries, 20)
+    exact = exact[np.unique(np.linspace(0, 299, 256).astype(int))]
+    monkeypatch.setattr(planned_search.PlannedSearch, "improve", recorded)
+    (found,) = find_candidates(*arguments, SearchSettings(backend), progress=False).searches
+    ((first, recall_at_first),) = measured
+    assert first.recall > 0.99 > recall_at_first, "else nothing was to be improved"
+    assert found.recall == found.plan.recall >= 0.99
+    assert (found.plan.searched, found.plan.rescored) != (first.searched, first.rescored)
+    rows = find_candidates(*arguments, SearchSettings(backend), progress=False).rows
+    assert recall(rows, brute_force(queries, bank.graph_feature, 20)) >= 0.985
 
 
 def test_equally_near_points_are_equally_good():

@@ -1,5 +1,6 @@
 """Candidates of objects by category, and how well they were found."""
 
+import math
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from pipelines.prefilter.faiss_search import FaissSearch
 from pipelines.prefilter.planned_search import SearchPlan
 from pipelines.prefilter.scann_search import ScannSearch
-from pipelines.prefilter.search import ExactSearch, nearest_of_sample, recall_of
+from pipelines.prefilter.search import ExactSearch
 from rgan_tf.errors import UserError
 from rgan_tf.progress import progress_bar
 
@@ -121,7 +122,7 @@ def find_candidates(
             k = k_max + _most_excluded(groups, excluded_group[asked])
             search = make_search(bank.graph_feature[rows], settings, k)
             if not search.is_exact():
-                searches.append(_measure(search, category, bank.graph_feature[rows], query_features[asked], k))
+                searches.append(_adjust(search, category, len(rows), query_features[asked], k, settings.min_recall))
                 _check(searches[-1], settings, k, names)
             for start in range(0, len(asked), settings.query_batch):
                 block = asked[start : start + settings.query_batch]
@@ -131,19 +132,20 @@ def find_candidates(
     return Candidates(candidates, searches)
 
 
-def _measure(search, category, points, queries, k):
-    """The recall of queries from all over the category."""
+def _adjust(search, category, patches, queries, k, min_recall):
+    """Makes a search as thorough as queries from all over the category need it."""
     sample = queries[np.unique(np.linspace(0, len(queries) - 1, _MEASURED).astype(int))]
-    k = min(k, len(points))
-    recall = recall_of(points, sample, search.search(sample, k), nearest_of_sample(points, sample, k))
-    return CategorySearch(int(category), len(points), search.library, search.plan, recall, len(sample))
+    recall = search.improve(sample, min(k, patches), min_recall)
+    return CategorySearch(int(category), patches, search.library, search.plan, recall, len(sample))
 
 
 def _check(found, settings, k, names):
     if found.recall < settings.min_recall:
         name = f"{names[found.category]!r}" if names else str(found.category)
+        # Rounded down: it must not read as if it were enough.
+        recall = math.floor(1000 * found.recall) / 1000
         raise RecallError(
-            f"Of the {k} nearest patches {found.library} finds {found.recall:.3f} in category {name} "
+            f"Of the {k} nearest patches {found.library} finds {recall:.3f} in category {name} "
             f"({found.patches} patches, {found.measured} queries), and candidates.min_recall is {settings.min_recall}; "
             f"lower it, or search this category exhaustively with candidates.brute_force_below above {found.patches}."
         )

@@ -25,7 +25,7 @@ class SearchPlan(NamedTuple):
     """How a library searches.
 
     cells: into which its k-means parts the points, 0 for none. searched: cells that a query looks into. rescored:
-    points for which the true distance is computed. recall: of the sample that this was chosen by.
+    points for which the true distance is computed. recall: of the sample, or the queries, that this was chosen by.
     """
 
     cells: int
@@ -60,8 +60,9 @@ class PlannedSearch(CandidateSearch):
                 f"{self.library} was given {len(self._points)} points; it needs {self.least_points} or more, search "
                 "fewer exhaustively."
             )
-        cells = self._build()
-        self.plan = self._choose(cells, min(k, len(self._points)), wanted_recall)
+        cells, k = self._build(), min(k, len(self._points))
+        self._dearer = iter(_grid(cells, len(self._points), k))
+        self.plan = self._choose(cells, k, wanted_recall)
 
     @abc.abstractmethod
     def _build(self):
@@ -81,12 +82,34 @@ class PlannedSearch(CandidateSearch):
         exact = _without(nearest_of_sample(self._points, sample, one_more), rows)
         enough = wanted_recall + (1 - wanted_recall) / 4
         plan = None
-        for searched, rescored in _grid(cells, len(self._points), k):
+        for searched, rescored in self._dearer:
             found = _without(self._found(sample, one_more, searched, rescored)[0], rows)
             plan = SearchPlan(cells, searched, rescored, recall_of(self._points, sample, found, exact))
             if plan.recall >= enough:
                 break
         return plan
+
+    def improve(self, queries, k, wanted_recall):
+        """Goes on to dearer parameters of the grid while those at hand find too little, for queries may be harder than
+        the points that chose them.
+
+        Args:
+          queries: float32 [Q, D].
+          k: neighbours to be found, at most as many as points.
+          wanted_recall: of these queries, in [0, 1].
+
+        Returns:
+          The recall of these queries, below what is wanted only where the grid has come to its end.
+        """
+        exact, taken = nearest_of_sample(self._points, queries, k), self.plan
+        while True:
+            recall = recall_of(self._points, queries, self.search(queries, k), exact)
+            if self.plan is not taken:
+                taken = self.plan = self.plan._replace(recall=recall)
+            dearer = next(self._dearer, None) if recall < wanted_recall else None
+            if dearer is None:
+                return recall
+            self.plan = SearchPlan(self.plan.cells, *dearer, recall)
 
     def is_exact(self):
         """False."""

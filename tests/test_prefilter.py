@@ -238,7 +238,7 @@ def test_queries_that_are_harder_than_the_patches_get_a_dearer_search(backend, m
     (found,) = find_candidates(*arguments, SearchSettings(backend), progress=False).searches
     ((first, recall_at_first),) = measured
     assert first.recall > 0.99 > recall_at_first, "else nothing was to be improved"
-    assert found.recall == found.plan.recall >= 0.99
+    assert found.recall >= 0.99
     assert (found.plan.searched, found.plan.rescored) != (first.searched, first.rescored)
     rows = find_candidates(*arguments, SearchSettings(backend), progress=False).rows
     assert recall(rows, brute_force(queries, bank.graph_feature, 20)) >= 0.985

@@ -1,4 +1,4 @@
-"""Approximate search whose parameters are found on a sample of the points themselves; whose library it is, is open."""
+"""Approximate search by a plan that is found on a sample of the points themselves; whose library it is, is open."""
 
 import abc
 import itertools
@@ -25,7 +25,7 @@ class SearchPlan(NamedTuple):
     """How a library searches.
 
     cells: into which its k-means parts the points, 0 for none. searched: cells that a query looks into. rescored:
-    points for which the true distance is computed. recall: of the sample, or the queries, that this was chosen by.
+    points for which the true distance is computed. recall: of a sample of the points.
     """
 
     cells: int
@@ -37,8 +37,8 @@ class SearchPlan(NamedTuple):
 class PlannedSearch(CandidateSearch):
     """Cells of near points, codes for those in a few cells, true distances for the best of them.
 
-    The parameters are the cheapest of a grid that reach the wanted recall on a sample of the points, by a cost that
-    counts points and not seconds: two builds choose the same.
+    The plan is the cheapest of a grid that reaches the wanted recall on a sample of the points, by a cost that counts
+    points and not seconds: two builds choose the same.
     """
 
     # The library's name, for errors; and the points that it needs.
@@ -60,9 +60,18 @@ class PlannedSearch(CandidateSearch):
                 f"{self.library} was given {len(self._points)} points; it needs {self.least_points} or more, search "
                 "fewer exhaustively."
             )
-        cells, k = self._build(), min(k, len(self._points))
-        self._dearer = iter(_grid(cells, len(self._points), k))
-        self.plan = self._choose(cells, k, wanted_recall)
+        self._cells, k = self._build(), min(k, len(self._points))
+        self._sample = np.unique(np.linspace(0, len(self._points) - 1, _SAMPLE).astype(int))
+        # A point is nearest to itself, which is no merit: it is left out on both sides.
+        nearest = nearest_of_sample(self._points, self._points[self._sample], min(k + 1, len(self._points)))
+        self._nearest_of_sample = _without(nearest, self._sample)
+        # Somewhat more than is wanted, for a sample is not what will be asked.
+        enough = wanted_recall + (1 - wanted_recall) / 4
+        self._ever_dearer = iter(_grid(self._cells, len(self._points), k))
+        for searched, rescored in self._ever_dearer:
+            self.plan = self._planned(searched, rescored)
+            if self.plan.recall >= enough:
+                break
 
     @abc.abstractmethod
     def _build(self):
@@ -73,25 +82,14 @@ class PlannedSearch(CandidateSearch):
         """The k best of queries float32 [Q, D], in any order: rows int64 [Q, k], -1 where the cells hold fewer, and
         their square distances float32 [Q, k], sums of squared differences in that precision."""
 
-    def _choose(self, cells, k, wanted_recall):
-        """The cheapest plan that reaches somewhat more than is wanted, for a sample is not what will be asked."""
-        rows = np.unique(np.linspace(0, len(self._points) - 1, _SAMPLE).astype(int))
-        sample = self._points[rows]
-        # A point is nearest to itself, which is no merit: it is left out on both sides.
-        one_more = min(k + 1, len(self._points))
-        exact = _without(nearest_of_sample(self._points, sample, one_more), rows)
-        enough = wanted_recall + (1 - wanted_recall) / 4
-        plan = None
-        for searched, rescored in self._dearer:
-            found = _without(self._found(sample, one_more, searched, rescored)[0], rows)
-            plan = SearchPlan(cells, searched, rescored, recall_of(self._points, sample, found, exact))
-            if plan.recall >= enough:
-                break
-        return plan
+    def _planned(self, searched, rescored):
+        """A plan, with its recall of the sample."""
+        sample, exact = self._points[self._sample], self._nearest_of_sample
+        found = _without(self._found(sample, exact.shape[1] + 1, searched, rescored)[0], self._sample)
+        return SearchPlan(self._cells, searched, rescored, recall_of(self._points, sample, found, exact))
 
     def improve(self, queries, k, wanted_recall):
-        """Goes on to dearer parameters of the grid while those at hand find too little, for queries may be harder than
-        the points that chose them.
+        """Goes on to dearer plans while this one finds too little, for queries may be harder than the points.
 
         Args:
           queries: float32 [Q, D].
@@ -99,17 +97,15 @@ class PlannedSearch(CandidateSearch):
           wanted_recall: of these queries, in [0, 1].
 
         Returns:
-          The recall of these queries, below what is wanted only where the grid has come to its end.
+          The recall of these queries; it is below what is wanted only where the grid has come to its end.
         """
-        exact, taken = nearest_of_sample(self._points, queries, k), self.plan
+        exact = nearest_of_sample(self._points, queries, k)
         while True:
             recall = recall_of(self._points, queries, self.search(queries, k), exact)
-            if self.plan is not taken:
-                taken = self.plan = self.plan._replace(recall=recall)
-            dearer = next(self._dearer, None) if recall < wanted_recall else None
+            dearer = next(self._ever_dearer, None) if recall < wanted_recall else None
             if dearer is None:
                 return recall
-            self.plan = SearchPlan(self.plan.cells, *dearer, recall)
+            self.plan = self._planned(*dearer)
 
     def is_exact(self):
         """False."""

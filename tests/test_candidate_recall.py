@@ -1,13 +1,17 @@
 """Recall of candidate lists against set arithmetic, and of a workspace's own lists and ScaNN."""
 
+import types
+
 import numpy as np
 import pytest
+from conftest import tiny_config
 
 from pipelines.patch_bank.bank import PatchBank
 from rgan_tf.evaluation.metrics import candidate_recall as recall_lib
 from rgan_tf.evaluation.metrics.averages import EvaluationError, UndefinedScore
 from rgan_tf.evaluation.metrics.candidate_recall import CandidateRecall, candidate_recall, sample_queries
 from rgan_tf.training import artifacts
+from rgan_tf.training.scene_features import Apart
 
 
 def draw_lists(rng, shape, k, least=0):
@@ -64,6 +68,20 @@ def test_the_library_of_the_configuration_is_measured(tiny_workspace):
     config = tiny_workspace.trained_config()
     config.candidates.backend = "faiss"
     assert set(candidate_recall(tiny_workspace, config, "test")) == {"stored", "faiss"}
+
+
+@pytest.mark.parametrize("wanted, least, most", [(0.99, 0.985, 1.0), (0.5, 0.5, 0.95)])
+def test_a_library_searches_as_well_as_the_configuration_wants(tiny_workspace, wanted, least, most):
+    rng = np.random.default_rng(3)
+    features, categories = rng.normal(size=(1200, 128)).astype(np.float32), np.ones(1200, np.int32)
+    bank = types.SimpleNamespace(offered=categories, graph_feature=features)
+    queries = recall_lib.Queries(
+        np.arange(60), rng.normal(size=(60, 4, 128)).astype(np.float32), np.ones((60, 4)), np.ones((60, 4), bool), None
+    )
+    apart, config = Apart(np.arange(1200), np.full(60, -1)), tiny_config(f"candidates.min_recall={wanted}").candidates
+    recall = CandidateRecall()
+    recall.update(*(recall_lib.search(bank, queries, apart, config, backend) for backend in ("scann", "exact")))
+    assert least <= recall.result().mean <= most
 
 
 def test_the_sample_is_a_function_of_its_seed(tiny_workspace):

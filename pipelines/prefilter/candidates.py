@@ -27,14 +27,15 @@ class SearchSettings(NamedTuple):
     """How candidates are searched.
 
     backend: one of `BACKENDS`. query_batch: queries searched at once. brute_force_below: categories with fewer patches
-    are searched exhaustively by every back end. min_recall: share of the nearest patches that must be found in every
-    category.
+    are searched exhaustively by every back end. min_recall: share of the nearest patches that is to be found in every
+    category. refuse_less: whether a category where that cannot be reached is an error.
     """
 
     backend: str = "scann"
     query_batch: int = 1024
     brute_force_below: int = 2000
     min_recall: float = 0.99
+    refuse_less: bool = True
 
 
 class CategorySearch(NamedTuple):
@@ -98,7 +99,7 @@ def find_candidates(
       What was found.
 
     Raises:
-      RecallError: a category's recall is below `settings.min_recall`.
+      RecallError: a category's recall is below `settings.min_recall`, and `settings.refuse_less`.
     """
     query_categories, excluded_group = np.asarray(query_categories), np.asarray(excluded_group)
     bank_groups = np.asarray(bank.scene_index if bank_groups is None else bank_groups)
@@ -140,7 +141,7 @@ def _adjust(search, category, patches, queries, k, min_recall):
 
 
 def _check(found, settings, k, names):
-    if found.recall < settings.min_recall:
+    if settings.refuse_less and found.recall < settings.min_recall:
         name = f"{names[found.category]!r}" if names else str(found.category)
         # Rounded down: it must not read as if it were enough.
         recall = math.floor(1000 * found.recall) / 1000

@@ -102,7 +102,7 @@ def search(
       bank: the patches.
       queries: the objects.
       apart: the groups whose patches they must not be given.
-      config: k_max and the batch of queries.
+      config: k_max, the recall that is wanted, and the batch of queries.
       backend: one of `candidates.BACKENDS`.
     """
     mask = queries.mask
@@ -115,7 +115,7 @@ def search(
         groups[mask],
         config.k_max,
         # Whatever it finds is measured.
-        SearchSettings(backend, config.query_batch, brute_force_below=0, min_recall=0.0),
+        SearchSettings(backend, config.query_batch, 0, config.min_recall, refuse_less=False),
         progress=False,
         bank_groups=apart.bank,
     ).rows

@@ -8,6 +8,9 @@ import os
 import pathlib
 import shutil
 
+# FAISS's threads would spin while they wait for each other, and for the other test process's.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Before TensorFlow, as every command does: it computes alike here and there.
 from rgan_tf import commands  # noqa: F401
 

@@ -10,7 +10,7 @@ differentiated is the estimator's:
   of its exact marginals, the softmax of the scores without noise or temperature. Where a loss is linear in one round's
   choice, each draw gives the exact gradient of the expected loss.
 
-Three points of numerics, each proved in tests/test_relaxed_subset.py:
+Three points of numerics, each proved in tests/test_relaxed_subset.py or test_estimators.py:
 
 * The penalty log(1 - max s). 1 - max s is added up from the other candidates' shares instead of subtracted from one,
   so that it keeps its relative precision. Below `TAKEN_BELOW` the group counts as *taken* and is masked out, which is
